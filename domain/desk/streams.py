@@ -1,0 +1,132 @@
+"""Aggregates by the name of their stream: loaded from the log, kept while they are of use, one command at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from eventsourcing.domain import BaseAggregate
+
+from domain.log import read
+from domain.log.codec import EventMapper, Recorded
+from domain.rules.ids import PATIENT_DAY
+from domain.rules.patient_day import PatientDay
+
+if TYPE_CHECKING:
+    from domain.postgres.connect import Pool
+
+STREAMS_KEPT: Final = 5_000
+LOCK_SECONDS: Final = 10.0
+
+Aggregate = BaseAggregate[str]
+
+
+@dataclass(slots=True)
+class Stream:
+    """An aggregate, and the log position of the newest event it has folded."""
+
+    aggregate: Aggregate
+    position: int
+
+
+class Streams:
+    """What is kept may be behind the log when other processes append too: only an append, or `catch_up`, proves it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._mapper = EventMapper()
+        self._kept: OrderedDict[str, Stream] = OrderedDict()
+
+    async def load(self, names: Iterable[str]) -> tuple[dict[str, Stream], bool]:
+        """Those of these streams that exist, and whether any was kept from before and so may be behind."""
+        wanted = set(names)
+        missing = {name: 0 for name in wanted if name not in self._kept}
+        if missing:
+            await self._read(missing)
+        return self._those(wanted), len(missing) < len(wanted)
+
+    async def catch_up(self, names: Iterable[str]) -> dict[str, Stream]:
+        """The same, and none of them is behind what was committed before this call."""
+        wanted = set(names)
+        await self._read({name: kept.aggregate.version if (kept := self._kept.get(name)) else 0 for name in wanted})
+        return self._those(wanted)
+
+    def _those(self, wanted: set[str]) -> dict[str, Stream]:
+        for name in wanted & self._kept.keys():
+            self._kept.move_to_end(name)
+        return {name: self._kept[name] for name in wanted & self._kept.keys()}
+
+    async def _read(self, after: dict[str, int]) -> None:
+        rows = await read.streams(self._pool, after)
+        for name, group in groupby(rows, key=lambda row: str(row.originator_id)):
+            self._fold(name, list(group))
+        for name in after:
+            if name not in self._kept and name.startswith(PATIENT_DAY + "/"):
+                self.keep(name, Stream(PatientDay.untouched(name), 0))
+
+    def _fold(self, name: str, rows: list[Recorded]) -> None:
+        kept = self._kept.get(name)
+        aggregate: Any = kept.aggregate if kept else None
+        if aggregate is None and name.startswith(PATIENT_DAY + "/"):
+            aggregate = PatientDay.untouched(name)
+        for row in rows:
+            if aggregate is None or row.originator_version > aggregate.version:  # another reader may have been here
+                aggregate = self._mapper.to_domain_event(row).mutate(aggregate)
+        self.keep(name, Stream(aggregate, rows[-1].id))
+
+    def keep(self, name: str, stream: Stream) -> None:
+        self._kept[name] = stream
+        self._kept.move_to_end(name)
+        while len(self._kept) > STREAMS_KEPT:
+            self._kept.popitem(last=False)
+
+    def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._kept.pop(name, None)
+
+
+class LockTimeout(Exception):
+    """Others held a lock for too long."""
+
+
+@dataclass(slots=True)
+class _Lock:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
+class Locks:
+    """One lock per name, for this process. Across processes the log's versions decide."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, _Lock] = {}
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """Raises LockTimeout."""
+        entry = self._locks.setdefault(name, _Lock())
+        entry.users += 1
+        try:
+            try:
+                async with asyncio.timeout(LOCK_SECONDS):
+                    await entry.lock.acquire()
+            except TimeoutError:
+                raise LockTimeout(name) from None
+            try:
+                yield
+            finally:
+                entry.lock.release()
+        finally:
+            entry.users -= 1
+            if entry.users == 0:
+                del self._locks[name]
+
+
+def in_lock_order(names: Collection[str]) -> list[str]:
+    """The one order in which everybody takes locks: clinics come before the days of their patients."""
+    return sorted(names)

@@ -1,0 +1,235 @@
+"""Group commit: one task drains a queue of commands into one call of the database, each command with its own outcome.
+
+While a batch is on its way the next one gathers, so under load one fsync serves many. A batch whose connection died
+is sent again as it was: the database recognises events that did get through (see migrations/0001_log.sql).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from domain.log.codec import Draft
+from domain.postgres.connect import FAULTS, Connection, connect
+
+BATCH_COMMANDS: Final = 256
+QUEUED_COMMANDS: Final = 10_000
+RETRY_SECONDS: Final = 5.0
+"""How long a batch whose outcome is unknown is tried again."""
+BACK_OFF_SECONDS: Final = (0.05, 1.0)
+_OWN_FAULT: Final = ("22", "23", "42")
+"""SQLSTATE classes that a command brings upon itself; anything else is the connection's or the server's trouble."""
+
+_APPEND: Final = """
+SELECT command, status, last_position
+FROM daysheet.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+"""
+
+log = structlog.get_logger()
+
+VaultAction = Literal["key", "token", "claim", "forget"]
+
+
+class Conflict(Exception):
+    """One of the streams has moved on; nothing was appended."""
+
+
+class KeyUsed(Exception):
+    """The idempotency key was used before; nothing was appended."""
+
+
+class Claimed(Exception):
+    """Another holds what this command claims; nothing was appended."""
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be reached; nothing was recorded."""
+
+
+class OutcomeUnknown(Exception):
+    """The database fell silent half-way; perhaps it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class VaultChange:
+    """Something personal to keep or to forget with the command's events, in the same transaction."""
+
+    action: VaultAction
+    subject: UUID
+    value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an Idempotency-Key stands for: keyed digests, and the outcome to repeat."""
+
+    key: bytes
+    fingerprint: bytes
+    outcome: bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Command:
+    drafts: Sequence[Draft]
+    vault: Sequence[VaultChange]
+    request: Request | None
+    outcome: asyncio.Future[int | None]
+    names: frozenset[object] = field(init=False)  # streams, key and claims: no two commands of a batch share one
+
+    def __post_init__(self) -> None:
+        names: set[object] = {draft.originator_id for draft in self.drafts}
+        names.update(change.value for change in self.vault if change.action == "claim")
+        if self.request:
+            names.add(self.request.key)
+        self.names = frozenset(names)
+
+
+class Writer:
+    """The only way into the log. `run()` must be running for `append` to return."""
+
+    def __init__(self, url: str, on_commit: Callable[[], None]) -> None:
+        self._url = url
+        self._on_commit = on_commit
+        self._queue: deque[_Command] = deque()
+        self._wake = asyncio.Event()
+        self._connection: Connection | None = None
+        self._closing = False
+
+    async def append(
+        self, drafts: Sequence[Draft], vault: Sequence[VaultChange] = (), request: Request | None = None
+    ) -> int | None:
+        """Append all of a command, or nothing. Returns the last event's position, None where there is no event.
+
+        Raises Conflict, KeyUsed, Claimed, StoreUnavailable, OutcomeUnknown.
+        """
+        if self._closing or len(self._queue) >= QUEUED_COMMANDS:
+            raise StoreUnavailable
+        command = _Command(drafts, vault, request, asyncio.get_running_loop().create_future())
+        self._queue.append(command)
+        self._wake.set()
+        return await command.outcome
+
+    async def run(self) -> None:
+        """Until close(): what was accepted before that is still committed."""
+        try:
+            while self._queue or not self._closing:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._settle(self._next_batch())
+        finally:
+            for command in self._queue:
+                _fail(command, StoreUnavailable())
+            self._queue.clear()
+            self._drop_connection()
+
+    def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+
+    def _next_batch(self) -> list[_Command]:
+        """First come, first served; a command that shares a name with an earlier one waits for the next batch."""
+        batch: list[_Command] = []
+        later: deque[_Command] = deque()
+        busy: set[object] = set()
+        while self._queue and len(batch) < BATCH_COMMANDS:
+            command = self._queue.popleft()
+            (batch if busy.isdisjoint(command.names) else later).append(command)
+            busy |= command.names
+        later.extend(self._queue)
+        self._queue = later
+        return batch
+
+    async def _settle(self, batch: list[_Command]) -> None:
+        deadline = asyncio.get_running_loop().time() + RETRY_SECONDS
+        sent = False
+        for wait in _back_off():
+            try:
+                connection = self._connection or await self._connect()
+                sent = True
+                rows = await connection.fetch(_APPEND, *_arguments(batch))
+            except FAULTS as fault:
+                if (getattr(fault, "sqlstate", None) or "")[:2] in _OWN_FAULT:
+                    return await self._settle_one_by_one(batch, fault)
+                self._drop_connection()
+                log.warning("append_interrupted", commands=len(batch), fault=type(fault).__name__)
+                if asyncio.get_running_loop().time() + wait > deadline:
+                    for command in batch:
+                        _fail(command, OutcomeUnknown() if sent else StoreUnavailable())
+                    return
+                await asyncio.sleep(wait)
+            else:
+                self._on_commit()
+                _tell(batch, rows)
+                return
+
+    async def _settle_one_by_one(self, batch: list[_Command], fault: Exception) -> None:
+        """The database cannot take one of them: the others must not suffer for it."""
+        if len(batch) == 1:
+            log.error("append_refused_by_database", fault=type(fault).__name__)
+            _fail(batch[0], fault)
+            return
+        for command in batch:
+            await self._settle([command])
+
+    async def _connect(self) -> Connection:
+        self._connection = await connect(self._url)
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+def _back_off() -> Sequence[float]:
+    first, longest = BACK_OFF_SECONDS
+    waits = [min(longest, first * 2**n) for n in range(12)]
+    return [wait * random.uniform(0.5, 1.0) for wait in waits]
+
+
+def _arguments(batch: list[_Command]) -> list[list[object]]:
+    """The columns that daysheet.append takes."""
+    requests = [command.request for command in batch]
+    drafts = [(no, draft) for no, command in enumerate(batch, 1) for draft in command.drafts]
+    vault = [(no, change) for no, command in enumerate(batch, 1) for change in command.vault]
+    return [
+        [request and request.key for request in requests],
+        [request and request.fingerprint for request in requests],
+        [request and request.outcome for request in requests],
+        [no for no, _ in drafts],
+        [draft.originator_id for _, draft in drafts],
+        [draft.originator_version for _, draft in drafts],
+        [draft.topic for _, draft in drafts],
+        [draft.day for _, draft in drafts],
+        [draft.subject for _, draft in drafts],
+        [draft.state for _, draft in drafts],
+        [draft.meta for _, draft in drafts],
+        [no for no, _ in vault],
+        [change.action for _, change in vault],
+        [change.subject for _, change in vault],
+        [change.value for _, change in vault],
+    ]
+
+
+def _tell(batch: list[_Command], rows: Sequence[asyncpg.Record]) -> None:
+    refusals = {"conflict": Conflict, "replayed": KeyUsed, "claimed": Claimed}
+    for number, status, position in rows:
+        command = batch[number - 1]
+        if status in refusals:
+            _fail(command, refusals[status]())
+        elif not command.outcome.done():
+            command.outcome.set_result(position)
+
+
+def _fail(command: _Command, error: Exception) -> None:
+    if not command.outcome.done():  # The asker may have gone.
+        command.outcome.set_exception(error)

@@ -1,0 +1,77 @@
+"""Every event once, in order, for ever.
+
+LISTEN wakes, reading by position is the truth, and a poll stands behind a NOTIFY that was lost. Positions have no
+gaps, so the next event is always `after + 1`: anything else is a log that lies, and an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from domain.log.codec import Recorded
+from domain.log.read import COLUMNS, PAGE_ROWS, recorded
+from domain.postgres.connect import FAULTS, Connection, connect
+
+POLL_SECONDS: Final = 1.0
+BACK_OFF_SECONDS: Final = (0.1, 5.0)
+
+_AFTER: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e WHERE e.position > $1 ORDER BY e.position LIMIT $2
+"""
+
+log = structlog.get_logger()
+
+
+class HoleInLog(Exception):
+    """A position is missing. Going on would show a queue that never was."""
+
+
+class Follower:
+    """Reads on from a position. `wake()` saves the way through NOTIFY after a commit of this process."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._news = asyncio.Event()
+        self.connected = False
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def batches(self, after: int) -> AsyncIterator[list[Recorded]]:
+        """Batches of at least one event; at the end of the log, an empty batch says that there is no more for now.
+
+        Raises HoleInLog. Loses its connection, and finds another, as often as need be.
+        """
+        failures = 0
+        while True:
+            connection: Connection | None = None
+            try:
+                connection = await connect(self._url)
+                connection.add_termination_listener(lambda *_: self._news.set())
+                await connection.add_listener("daysheet_event", lambda *_: self._news.set())
+                while not connection.is_closed():
+                    self._news.clear()  # before reading: news that comes meanwhile must wake again
+                    rows = await connection.fetch(_AFTER, after, PAGE_ROWS)
+                    self.connected, failures = True, 0
+                    if rows and (rows[0]["position"] != after + 1 or rows[-1]["position"] != after + len(rows)):
+                        raise HoleInLog(f"after position {after} come {rows[0]['position']}..{rows[-1]['position']}")
+                    after += len(rows)
+                    yield [recorded(row) for row in rows]
+                    if len(rows) < PAGE_ROWS:
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+            except FAULTS as fault:
+                log.warning("follower_disconnected", fault=type(fault).__name__, after=after)
+            finally:
+                self.connected = False
+                if connection is not None:
+                    connection.terminate()
+            first, longest = BACK_OFF_SECONDS
+            await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2**failures))
+            failures += 1

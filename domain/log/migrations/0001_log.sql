@@ -1,0 +1,224 @@
+-- The log: facts, appended once and never touched again.
+-- Runs as daysheet_owner, which nobody can log in as; the app (daysheet_app) may read, and call append.
+
+CREATE TABLE daysheet.store (
+    only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    store_id    uuid NOT NULL,
+    timezone    text NOT NULL,
+    key_check   bytea NOT NULL,  -- recognises the master key (see domain/vault/keys.py)
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE daysheet.event (
+    position    bigint PRIMARY KEY CHECK (position > 0),
+    stream      text COLLATE "C" NOT NULL,
+    version     integer NOT NULL CHECK (version > 0),
+    type        text COLLATE "C" NOT NULL,
+    day         date,
+    subject     uuid NOT NULL,
+    data        bytea NOT NULL,
+    meta        bytea NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    UNIQUE (stream, version)
+);
+CREATE INDEX event_by_day ON daysheet.event (day, position) WHERE day IS NOT NULL;
+CREATE INDEX event_by_subject ON daysheet.event (subject, position);
+CREATE INDEX event_of_erasure ON daysheet.event (subject) WHERE type LIKE 'patient-erased@%';
+
+-- What an Idempotency-Key led to. The key and the request are there as keyed digests only.
+CREATE TABLE daysheet.request (
+    key         bytea PRIMARY KEY,
+    fingerprint bytea NOT NULL,
+    outcome     bytea NOT NULL,
+    position    bigint NOT NULL  -- of the command's last event; 0 for one that appended nothing
+);
+
+-- The vault: what is personal, and what must be unique. The one place that forgets.
+CREATE TABLE daysheet.secret (
+    name        text PRIMARY KEY,
+    wrapped     bytea NOT NULL
+);
+CREATE TABLE daysheet.patient_key (
+    patient     uuid PRIMARY KEY,
+    wrapped     bytea NOT NULL
+);
+CREATE TABLE daysheet.search_token (
+    token       bytea NOT NULL,
+    patient     uuid NOT NULL,
+    PRIMARY KEY (token, patient)
+);
+CREATE INDEX search_token_by_patient ON daysheet.search_token (patient);
+CREATE TABLE daysheet.claim (
+    name        bytea PRIMARY KEY,
+    holder      uuid NOT NULL
+);
+CREATE INDEX claim_by_holder ON daysheet.claim (holder);
+
+-- Appends a batch of commands in one transaction, each with its own outcome.
+--
+-- Commands are numbered 1..n. The arrays come in three groups: one element per command (keys, fingerprints, outcomes;
+-- NULL where the asker sent no Idempotency-Key), one per event, one per change of the vault.
+--   appended   last_position is its last event's; NULL for a command without events
+--   repeated   its events are there already: an earlier try did commit, though nobody heard
+--   replayed   its key was used before, by another command; nothing was appended
+--   claimed    somebody else holds what it claims; nothing was appended
+--   conflict   one of its streams has moved on; nothing was appended
+-- The caller sees to it that no two commands of a batch share a stream, a key or a claim.
+CREATE FUNCTION daysheet.append(
+    keys bytea[], fingerprints bytea[], outcomes bytea[],
+    event_commands int[], streams text[], versions int[], types text[], days date[], subjects uuid[],
+    datas bytea[], metas bytea[],
+    vault_commands int[], vault_actions text[], vault_subjects uuid[], vault_values bytea[]
+) RETURNS TABLE (command int, status text, last_position bigint)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = daysheet, pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    head bigint;
+    latest timestamptz;
+    statuses text[];
+    positions bigint[];
+BEGIN
+    -- A statement of its own: the next one must see what the lock's last holder committed.
+    PERFORM pg_advisory_xact_lock(4004131704);
+
+    SELECT e.position, e.recorded_at INTO head, latest FROM event e ORDER BY e.position DESC LIMIT 1;
+    head := coalesce(head, 0);
+    latest := greatest(clock_timestamp(), latest);  -- A clock set back must not reorder the record.
+
+    WITH first AS MATERIALIZED (
+        SELECT DISTINCT ON (stream) no, stream, version, meta
+        FROM unnest(event_commands, streams, versions, metas) WITH ORDINALITY e(no, stream, version, meta, nth)
+        ORDER BY stream, nth
+    ), moved AS MATERIALIZED (
+        SELECT no, bool_and(EXISTS (
+            SELECT FROM event x WHERE x.stream = first.stream AND x.version = first.version AND x.meta = first.meta
+        )) AS by_itself
+        FROM first
+        WHERE version <> 1 + coalesce(
+            (SELECT x.version FROM event x WHERE x.stream = first.stream ORDER BY x.version DESC LIMIT 1), 0)
+        GROUP BY no
+    ), denied AS MATERIALIZED (
+        SELECT DISTINCT no
+        FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values) v(no, action, subject, value)
+        JOIN claim ON action = 'claim' AND claim.name = value AND claim.holder <> subject
+    )
+    SELECT array_agg(CASE
+               WHEN moved.by_itself THEN 'repeated'
+               WHEN request.key IS NOT NULL THEN 'replayed'
+               WHEN denied.no IS NOT NULL THEN 'claimed'
+               WHEN moved.no IS NOT NULL THEN 'conflict'
+               ELSE 'appended' END ORDER BY c.no)
+    INTO statuses
+    FROM unnest(keys) WITH ORDINALITY c(key, no)
+    LEFT JOIN request ON request.key = c.key
+    LEFT JOIN denied ON denied.no = c.no
+    LEFT JOIN moved ON moved.no = c.no;
+
+    WITH added AS (
+        INSERT INTO event (position, stream, version, type, day, subject, data, meta, recorded_at)
+        SELECT head + row_number() OVER (ORDER BY nth), stream, version, type, day, subject, data, meta, latest
+        FROM unnest(event_commands, streams, versions, types, days, subjects, datas, metas)
+            WITH ORDINALITY e(no, stream, version, type, day, subject, data, meta, nth)
+        WHERE statuses[no] = 'appended'
+        RETURNING position, stream, version
+    ), last AS (
+        SELECT no, max(coalesce(added.position, x.position)) AS position
+        FROM unnest(event_commands, streams, versions) e(no, stream, version)
+        LEFT JOIN added USING (stream, version)
+        LEFT JOIN event x ON statuses[no] = 'repeated' AND x.stream = e.stream AND x.version = e.version
+        GROUP BY no
+    )
+    SELECT array_agg(last.position ORDER BY c.no) INTO positions
+    FROM generate_subscripts(statuses, 1) c(no) LEFT JOIN last ON last.no = c.no;
+
+    INSERT INTO request (key, fingerprint, outcome, position)
+    SELECT key, fingerprint, outcome, coalesce(positions[no], 0)
+    FROM unnest(keys, fingerprints, outcomes) WITH ORDINALITY c(key, fingerprint, outcome, no)
+    WHERE key IS NOT NULL AND statuses[no] = 'appended';
+
+    IF cardinality(vault_commands) > 0 THEN
+        INSERT INTO patient_key (patient, wrapped)
+        SELECT subject, value FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
+            v(no, action, subject, value) WHERE action = 'key' AND statuses[no] = 'appended';
+        INSERT INTO search_token (token, patient)
+        SELECT value, subject FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
+            v(no, action, subject, value) WHERE action = 'token' AND statuses[no] = 'appended'
+        ON CONFLICT DO NOTHING;
+        INSERT INTO claim (name, holder)
+        SELECT value, subject FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
+            v(no, action, subject, value) WHERE action = 'claim' AND statuses[no] = 'appended'
+        ON CONFLICT DO NOTHING;
+        PERFORM forget(subject) FROM unnest(vault_commands, vault_actions, vault_subjects)
+            v(no, action, subject) WHERE action = 'forget' AND statuses[no] = 'appended';
+    END IF;
+
+    IF 'appended' = ANY (statuses) THEN
+        PERFORM pg_notify('daysheet_event', '');
+    END IF;
+    RETURN QUERY SELECT c.no, statuses[c.no], positions[c.no] FROM generate_subscripts(statuses, 1) c(no);
+END $$;
+
+-- Without the key nothing sealed for this patient can be read again, and nothing leads to them.
+CREATE FUNCTION daysheet.forget(subject uuid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = daysheet, pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM patient_key WHERE patient = subject;
+    DELETE FROM search_token WHERE patient = subject;
+    DELETE FROM claim WHERE holder = subject;
+END $$;
+
+-- An erasure whose key came back, with an old backup of the vault, is carried out again. Returns how many.
+CREATE FUNCTION daysheet.finish_erasures() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER
+SET search_path = daysheet, pg_catalog, pg_temp
+AS $$
+    WITH erased AS (
+        SELECT DISTINCT subject FROM event
+        WHERE type LIKE 'patient-erased@%'
+          AND (EXISTS (SELECT FROM patient_key WHERE patient = subject)
+            OR EXISTS (SELECT FROM search_token WHERE patient = subject)
+            OR EXISTS (SELECT FROM claim WHERE holder = subject))
+    )
+    SELECT count(forget(subject)) FROM erased;
+$$;
+
+-- Who this store is, told once. Later callers get what the first one said.
+CREATE FUNCTION daysheet.introduce(store_id uuid, timezone text, key_check bytea, names text[], wrapped bytea[])
+RETURNS void
+LANGUAGE sql SECURITY DEFINER
+SET search_path = daysheet, pg_catalog, pg_temp
+AS $$
+    WITH first AS (
+        INSERT INTO store (store_id, timezone, key_check) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1
+    )
+    INSERT INTO secret (name, wrapped) SELECT u.name, u.wrapped FROM first, unnest($4, $5) u(name, wrapped);
+$$;
+
+CREATE FUNCTION daysheet.refuse_change() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '% of %.%: the record is never changed', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE TRIGGER never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON daysheet.event
+    FOR EACH STATEMENT EXECUTE FUNCTION daysheet.refuse_change();
+CREATE TRIGGER never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON daysheet.request
+    FOR EACH STATEMENT EXECUTE FUNCTION daysheet.refuse_change();
+CREATE TRIGGER never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON daysheet.store
+    FOR EACH STATEMENT EXECUTE FUNCTION daysheet.refuse_change();
+-- ALWAYS: also where session_replication_role would silence them.
+ALTER TABLE daysheet.event ENABLE ALWAYS TRIGGER never_changed;
+ALTER TABLE daysheet.request ENABLE ALWAYS TRIGGER never_changed;
+ALTER TABLE daysheet.store ENABLE ALWAYS TRIGGER never_changed;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA daysheet FROM PUBLIC;
+GRANT USAGE ON SCHEMA daysheet TO daysheet_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA daysheet TO daysheet_app;
+GRANT EXECUTE ON FUNCTION daysheet.append, daysheet.finish_erasures, daysheet.introduce TO daysheet_app;

@@ -1,0 +1,88 @@
+"""Reading the log: streams, a day, what came after a position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from domain.log.codec import Recorded
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from domain.postgres.connect import Pool
+
+COLUMNS: Final = "e.position, e.stream, e.version, e.type, e.data, e.day, e.subject, e.meta, e.recorded_at"
+_STREAMS: Final = f"""
+SELECT {COLUMNS}
+FROM unnest($1::text[], $2::int[]) AS wanted(stream, version)
+JOIN daysheet.event e ON e.stream = wanted.stream AND e.version > wanted.version
+ORDER BY e.stream, e.version
+"""
+_KIND: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e WHERE e.stream >= $1 AND e.stream < $2 ORDER BY e.position
+"""
+_DAY: Final = """
+SELECT position, type, data, stream, version, subject, meta FROM daysheet.event
+WHERE day = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
+"""
+_HEAD: Final = "SELECT coalesce(max(position), 0) FROM daysheet.event"
+_STREAM_OF: Final = """
+SELECT stream FROM daysheet.event WHERE subject = $1 AND day IS NOT NULL ORDER BY position DESC LIMIT 1
+"""
+_REQUEST: Final = "SELECT fingerprint, outcome, position FROM daysheet.request WHERE key = $1"
+
+PAGE_ROWS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class PastRequest:
+    """What an Idempotency-Key led to."""
+
+    fingerprint: bytes
+    outcome: bytes
+    position: int
+
+
+async def streams(pool: Pool, after: Mapping[str, int]) -> list[Recorded]:
+    """The events of some streams, each after a version, ordered by stream and version."""
+    rows = await pool.fetch(_STREAMS, list(after), list(after.values()))
+    return [recorded(row) for row in rows]
+
+
+async def kind(pool: Pool, name: str) -> list[Recorded]:
+    """All events of all streams of one kind, such as `doctor`. For kinds that are few."""
+    rows = await pool.fetch(_KIND, f"{name}/", f"{name}0")  # "0" comes after "/"
+    return [recorded(row) for row in rows]
+
+
+async def day(pool: Pool, date: date, *, after: int, up_to: int, limit: int = PAGE_ROWS) -> Sequence[asyncpg.Record]:
+    """A page of a date's rows (position, type, data, stream, version, subject, meta), in order.
+
+    Bare rows: a day may be 30,000 of them, and EventMapper.read takes them as they are.
+    """
+    return await pool.fetch(_DAY, date, after, up_to, limit)
+
+
+async def head(pool: Pool) -> int:
+    """The newest position; 0 for an empty log."""
+    return int(await pool.fetchval(_HEAD))
+
+
+async def stream_of(pool: Pool, subject: UUID) -> str | None:
+    """The clinic's stream that an appointment stands in now; None for an unknown one."""
+    found: str | None = await pool.fetchval(_STREAM_OF, subject)
+    return found
+
+
+async def past_request(pool: Pool, key: bytes) -> PastRequest | None:
+    row = await pool.fetchrow(_REQUEST, key)
+    return PastRequest(*row) if row else None
+
+
+def recorded(row: asyncpg.Record) -> Recorded:
+    position, stream, version, stored_type, data, on, subject, meta, recorded_at = row
+    return Recorded(stream, version, stored_type, data, position, on, subject, meta, recorded_at)

@@ -1,0 +1,1 @@
+"""What may happen: pure rules, without clock, id, randomness or I/O."""

@@ -1,0 +1,1 @@
+"""What is personal: keys per patient, sealed fields, search tokens, claims. The only thing that forgets."""

@@ -1,0 +1,57 @@
+"""Keyed digests: they find what is personal without holding it."""
+
+from __future__ import annotations
+
+import hmac
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from domain.vault.sealing import PatientDetails
+
+TOKEN_BYTES: Final = 16
+LONGEST_BEGINNING: Final = 12
+WORDS_INDEXED: Final = 8
+
+
+class Digests:
+    """`secrets` are the store's own (see MasterKey.fresh_secrets)."""
+
+    def __init__(self, secrets: Mapping[str, bytes]) -> None:
+        self._search, self._claim, self._request = secrets["search"], secrets["claim"], secrets["request"]
+
+    def claim(self, kind: str, value: str) -> bytes:
+        """The name under which one holder claims `value`; letter case and outer blanks do not make another."""
+        return _digest(self._claim, kind, value.strip().casefold())
+
+    def request_key(self, actor: str, key: str) -> bytes:
+        return _digest(self._request, "key", actor, key)
+
+    def fingerprint(self, request: bytes) -> bytes:
+        return hmac.digest(self._request, b"body\0" + request, "sha256")
+
+    def search_tokens(self, details: PatientDetails) -> set[bytes]:
+        """One token for each beginning of each word of the name, of the phone number and of the mrn."""
+        return {_digest(self._search, beginning)[:TOKEN_BYTES] for beginning in _beginnings(details)}
+
+
+def _digest(key: bytes, *parts: str) -> bytes:
+    return hmac.digest(key, "\0".join(parts).encode(), "sha256")
+
+
+def _beginnings(details: PatientDetails) -> Iterator[str]:
+    words = _plain(details.name).split()[:WORDS_INDEXED]
+    if details.phone:
+        words.append("".join(filter(str.isalnum, details.phone)))
+    if details.mrn:
+        words.append(_plain(details.mrn).strip())
+    for word in words:
+        for length in range(1, min(len(word), LONGEST_BEGINNING) + 1):
+            yield word[:length]
+
+
+def _plain(text: str) -> str:
+    """Without letter case and accents: people search as they type."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

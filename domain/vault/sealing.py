@@ -1,0 +1,113 @@
+"""Sealed fields: AES-256-GCM under the patient's own key, bound to that patient. Forget the key, and they are noise."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import date
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from domain.rules.commands import Gender
+from domain.rules.ids import PatientId, Sealed
+
+if TYPE_CHECKING:
+    from domain.postgres.connect import Pool
+    from domain.vault.master import MasterKey
+
+FORMAT: Final = b"\x01"
+NONCE_BYTES: Final = 12
+KEYS_CACHED: Final = 50_000
+
+_WRAPPED: Final = "SELECT patient, wrapped FROM daysheet.patient_key WHERE patient = ANY($1)"
+
+
+class PatientDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who a patient is. Stored as sealed JSON."""
+
+    name: str
+    phone: str | None = None
+    birth_date: date | None = None
+    age: int | None = None
+    gender: Gender = "unknown"
+    mrn: str | None = None
+    private: bool | None = None
+
+
+class Tampered(Exception):
+    """A sealed field does not belong to this patient, or was changed."""
+
+
+_encode_details: Final = msgspec.json.Encoder().encode
+_decode_details: Final = msgspec.json.Decoder(PatientDetails).decode
+
+
+class Vault:
+    """The patients' keys, as far as this process has needed them."""
+
+    def __init__(self, pool: Pool, master: MasterKey) -> None:
+        self._pool = pool
+        self._master = master
+        self._keys: OrderedDict[PatientId, AESGCM] = OrderedDict()
+
+    def new_key(self, patient_id: PatientId) -> bytes:
+        """Make this patient's key. Returns it wrapped, to be kept with the patient's first event."""
+        key = AESGCM.generate_key(256)
+        self._remember(patient_id, key)
+        return self._master.wrap(key)
+
+    async def fetch_keys(self, patient_ids: Iterable[PatientId]) -> None:
+        """Have the keys at hand of all these patients who are not forgotten."""
+        missing = [patient_id for patient_id in patient_ids if patient_id not in self._keys]
+        if missing:
+            for row in await self._pool.fetch(_WRAPPED, missing):
+                self._remember(row["patient"], self._master.unwrap(row["wrapped"]))
+
+    def has_key(self, patient_id: PatientId) -> bool:
+        return patient_id in self._keys
+
+    def forget(self, patient_id: PatientId) -> None:
+        """In this process; the store forgets with the event (see the action `forget` in domain/log/append.py)."""
+        self._keys.pop(patient_id, None)
+
+    def seal(self, patient_id: PatientId, text: str | None) -> Sealed | None:
+        """None for no text, and for a patient already forgotten: what nobody could read again is not kept."""
+        return self._seal(patient_id, text.encode()) if text is not None and patient_id in self._keys else None
+
+    def seal_details(self, patient_id: PatientId, details: PatientDetails) -> Sealed:
+        return self._seal(patient_id, _encode_details(details))
+
+    def open_details(self, patient_id: PatientId, sealed: Sealed) -> PatientDetails | None:
+        """None for a patient forgotten. Needs `fetch_keys` first. Raises Tampered."""
+        plain = self._open(patient_id, sealed)
+        return _decode_details(plain) if plain is not None else None
+
+    def _seal(self, patient_id: PatientId, plain: bytes) -> Sealed:
+        nonce = os.urandom(NONCE_BYTES)
+        return Sealed(FORMAT + nonce + self._keys[patient_id].encrypt(nonce, plain, _bound_to(patient_id)))
+
+    def _open(self, patient_id: PatientId, sealed: Sealed) -> bytes | None:
+        key = self._keys.get(patient_id)
+        if key is None:
+            return None
+        nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        try:
+            return key.decrypt(nonce, body, _bound_to(patient_id))
+        except InvalidTag as error:
+            raise Tampered(f"a sealed field of patient {patient_id} was changed") from error
+
+    def _remember(self, patient_id: PatientId, key: bytes) -> None:
+        self._keys[patient_id] = AESGCM(key)
+        if len(self._keys) > KEYS_CACHED:
+            self._keys.popitem(last=False)
+
+
+def _bound_to(patient_id: UUID) -> bytes:
+    return b"daysheet/sealed/1" + patient_id.bytes
+
+

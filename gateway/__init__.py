@@ -1,0 +1,1 @@
+"""The edge: who may ask, and how it travels."""

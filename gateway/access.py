@@ -1,0 +1,97 @@
+"""Who may connect. Without tokens everyone on this machine is `developer`, and no page from elsewhere gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+from domain.desk.outcome import Asker
+from gateway.rest.problem import Problem
+from gateway.settings import is_loopback
+
+KEY_LENGTH: Final = 200
+CORRELATION_LENGTH: Final = 200
+_EXPOSED: Final = "Idempotency-Replayed, Retry-After"
+_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
+_HEADERS: Final = "Content-Type, Idempotency-Key, Authorization, X-Request-ID"
+PREFLIGHT_SECONDS: Final = 600
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def asker(request: web.Request) -> Asker:
+    """Raises Problem for a malformed key."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= KEY_LENGTH:
+        raise Problem(400, "invalid_request", f"Idempotency-Key has 1 to {KEY_LENGTH} characters", key="Idempotency-Key")
+    correlation_id = request.headers.get("X-Request-ID")
+    return Asker(
+        actor="developer",
+        role="developer",
+        idempotency_key=key,
+        correlation_id=correlation_id[:CORRELATION_LENGTH] if correlation_id else None,
+    )
+
+
+def guard(allowed_origins: tuple[str, ...]) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Middleware: the Host and Origin rules, and CORS for those origins that pass them."""
+    allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+
+    @web.middleware
+    async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A foreign name that resolves to this machine is a page trying to pass for us.
+        if not is_loopback(_host(request.host)):
+            raise Problem(403, "forbidden", "this server answers under a loopback Host only")
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            return await handler(request)
+        if not _may_come_from(origin, request, allowed):
+            raise Problem(403, "forbidden", "requests from this origin are not accepted")
+        if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            response: web.StreamResponse = web.Response(status=204)
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = _METHODS
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _HEADERS
+            response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = str(PREFLIGHT_SECONDS)
+            if request.headers.get("Access-Control-Request-Private-Network") == "true":
+                response.headers["Access-Control-Allow-Private-Network"] = "true"
+            _allow(response, origin)
+            return response
+        request["origin"] = origin
+        return await handler(request)
+
+    return _guard
+
+
+async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """As headers leave: an origin that was let in may also read the answer, errors included."""
+    origin = request.get("origin")
+    if origin is not None and not response.prepared:
+        _allow(response, origin)
+
+
+def _allow(response: web.StreamResponse, origin: str) -> None:
+    response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+    response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
+    response.headers[hdrs.VARY] = hdrs.ORIGIN
+
+
+def _may_come_from(origin: str, request: web.Request, allowed: frozenset[str]) -> bool:
+    origin = origin.lower()
+    if origin == "null":  # a page opened as a file
+        return True
+    parts = urlsplit(origin)
+    return (
+        origin in allowed
+        or (parts.scheme in ("http", "https") and parts.hostname is not None and is_loopback(parts.hostname))
+        or origin == f"{request.scheme}://{request.host.lower()}"
+    )
+
+
+def _host(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

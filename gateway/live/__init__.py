@@ -1,0 +1,1 @@
+"""The WebSocket: messages, monitors, and one frame for everybody."""

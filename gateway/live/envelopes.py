@@ -1,0 +1,59 @@
+"""What is around a board's bytes on the wire: type, epoch, sequence, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from domain.rules.ids import AppointmentId, DoctorId, clinic_stream
+from projections.board import DayBoard, News
+from projections.encoding import board_doctor
+
+if TYPE_CHECKING:
+    from gateway.parts import Parts
+
+_encode: Final = msgspec.json.Encoder().encode
+
+EVENTS_NAMED: Final = 100
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """One event in an update."""
+
+    sequence: int
+    type: str
+    doctor_id: DoctorId | None
+    appointment_id: AppointmentId | None
+
+
+def day_state(parts: Parts, board: DayBoard) -> tuple[int, bytes]:
+    """(sequence, a shapes.Day) of all doctors."""
+    return board.sequence, parts.encoder.day(board, parts.now())
+
+
+def doctor_state(parts: Parts, board: DayBoard, doctor_id: DoctorId) -> tuple[int, bytes]:
+    """(sequence, a shapes.DoctorDay) of one known doctor; sequence 0 without a clinic."""
+    stream = clinic_stream(doctor_id, board.date)
+    clinic = board.clinics.get(stream)
+    doctor = board_doctor(doctor_id, parts.directory)
+    assert doctor is not None
+    return clinic.changed if clinic else 0, parts.encoder.doctor_day(board, stream, doctor, parts.now())
+
+
+def envelope(kind: Literal["snapshot"], epoch: str, sequence: int, data: bytes) -> bytes:
+    return b'{"type":"%b","epoch":"%b","sequence":%d,"data":%b}' % (kind.encode(), epoch.encode(), sequence, data)
+
+
+def update(epoch: str, after: int, sequence: int, news: Sequence[News] | None, data: bytes) -> bytes:
+    """`after`: the state published before this one; `news` is None where there is too much of it."""
+    named = news is not None and len(news) <= EVENTS_NAMED
+    events = _encode([Happened(n.sequence, n.type, n.doctor_id, n.appointment_id) for n in news]) if named else b"null"  # type: ignore[union-attr]
+    return b'{"type":"update","epoch":"%b","from":%d,"sequence":%d,"events":%b,"data":%b}' % (
+        epoch.encode(),
+        after,
+        sequence,
+        events,
+        data,
+    )

@@ -1,0 +1,40 @@
+"""The parts of a running server, as the edge sees them. gateway/app.py puts them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from domain.desk.desk import Desk
+from domain.postgres.connect import Pool
+from gateway.clock import Clock
+from projections.boards import Boards
+from projections.directory import Directory
+from projections.encoding import Encoder
+from projections.projector import Projector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    pool: Pool
+    desk: Desk
+    directory: Directory
+    boards: Boards
+    encoder: Encoder
+    projector: Projector
+    clock: Clock
+    zone: ZoneInfo
+    epoch: str
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def today(self) -> date:
+        """In the hospital."""
+        return self.clock.now().astimezone(self.zone).date()
+
+
+PARTS = web.AppKey("parts", Parts)

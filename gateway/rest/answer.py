@@ -1,0 +1,102 @@
+"""What a command's asker gets to read, and the one place that waits for the own follower."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from domain.desk.outcome import Done
+from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_stream
+from domain.rules.refusals import UnknownDoctor, UnknownPatient
+from projections import shapes
+from projections.board import DayBoard
+from projections.projector import Behind
+
+if TYPE_CHECKING:
+    from gateway.parts import Parts
+
+OWN_FOLLOWER_SECONDS: Final = 5.0
+"""How long a command that is committed waits to be seen by this process's own read model."""
+READ_WAITS_SECONDS: Final = 2.0
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=_encode(body), content_type="application/json", headers=headers)
+
+
+async def answer(parts: Parts, done: Done) -> web.Response:
+    """The state that the command led to. A replayed command is answered as it was then."""
+    try:
+        await parts.projector.reached(done.sequence, seconds=OWN_FOLLOWER_SECONDS)
+    except Behind:
+        pass  # It is committed, and that is what counts: _board reads past the read model if it has to.
+    body = await _state(parts, done)
+    if done.appended or done.replayed and done.sequence:
+        body = msgspec.structs.replace(body, sequence=done.sequence)
+    headers = {"Idempotency-Replayed": "true"} if done.replayed else None
+    return json_response(body, status=201 if done.receipt.created else 200, headers=headers)
+
+
+async def _state(parts: Parts, done: Done) -> Any:
+    receipt = done.receipt
+    match receipt.kind:
+        case "doctor":
+            return await doctor_card(parts, DoctorId(receipt.id))
+        case "patient":
+            return await patient_card(parts, PatientId(receipt.id))
+        case "clinic":
+            assert receipt.date is not None
+            return await _clinic_card(parts, DoctorId(receipt.id), receipt.date, done)
+        case "appointment":
+            assert receipt.date is not None
+            board = await _board(parts, receipt.date, done)
+            return appointment_card(parts, board, AppointmentId(receipt.id))
+
+
+async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
+    """Raises UnknownDoctor."""
+    card = parts.directory.doctors.get(doctor_id)
+    if card is None:
+        await parts.directory.load_doctors()  # committed, perhaps elsewhere, and not followed yet
+        card = parts.directory.doctors.get(doctor_id)
+    if card is None:
+        raise UnknownDoctor
+    return card
+
+
+async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCard:
+    """Raises UnknownPatient."""
+    await parts.directory.have([patient_id])
+    person = parts.directory.person(patient_id)
+    if person is None:
+        raise UnknownPatient
+    return person.card(parts.today())
+
+
+def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentId) -> shapes.Appointment:
+    found = board.find(appointment_id)
+    assert found is not None
+    return parts.encoder.appointment(*found, board.date)
+
+
+async def _clinic_card(parts: Parts, doctor_id: DoctorId, day: date, done: Done) -> shapes.ClinicCard:
+    board = await _board(parts, day, done)
+    clinic = board.clinics[clinic_stream(doctor_id, day)]
+    if clinic.line_moved:
+        clinic.line_up()
+    block = msgspec.structs.asdict(parts.encoder.clinic(clinic))
+    return shapes.ClinicCard(**block, doctor_id=doctor_id, date=day, order=clinic.order, sequence=clinic.changed)
+
+
+async def _board(parts: Parts, day: date, done: Done) -> DayBoard:
+    """The live board, unless it stands elsewhere than right after the command."""
+    if parts.projector.position >= done.sequence:
+        board = await parts.boards.get(day)
+        if not done.replayed or not done.sequence or board.sequence == done.sequence:
+            return board
+    return await parts.boards.as_of(day, done.sequence)

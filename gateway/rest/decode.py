@@ -1,0 +1,106 @@
+"""Request → command: the body straight into a struct, the path's part beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from gateway.rest.problem import Problem, invalid
+
+BODY_BYTES: Final = 2**20
+BODY_SECONDS: Final = 20.0
+
+_PATH_VARIABLE: Final = re.compile(r"\{(\w+)\}")
+
+
+def path_variables(path: str) -> tuple[str, ...]:
+    return tuple(_PATH_VARIABLE.findall(path))
+
+
+@cache
+def body_type(command: type[msgspec.Struct], path: str) -> type[msgspec.Struct]:
+    """The command without what its path says already."""
+    in_path = path_variables(path)
+    fields = [field for field in msgspec.structs.fields(command) if field.name not in in_path]
+    if not in_path:
+        return command
+    return msgspec.defstruct(
+        command.__name__,
+        [
+            (field.name, field.type) if field.required else (field.name, field.type, field.default)
+            for field in fields
+        ],
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        module=command.__module__,
+    )
+
+
+@cache
+def _decoder(command: type[msgspec.Struct], path: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(body_type(command, path))
+
+
+async def command_from(request: web.Request, command: type[msgspec.Struct], path: str) -> Any:
+    """Raises Problem."""
+    given = {name: path_value(name, request.match_info[name]) for name in path_variables(path)}
+    query(request)
+    body = await _body(request)
+    try:
+        decoded = _decoder(command, path).decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(error) from None
+    if not given:
+        return decoded
+    return command(**given, **{name: getattr(decoded, name) for name in decoded.__struct_fields__})
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+    except TimeoutError:
+        raise Problem(408, "request_timeout", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    if body and request.content_type != "application/json":
+        raise Problem(415, "unsupported_media_type", "send application/json")
+    return body
+
+
+def query(request: web.Request, **known: type) -> dict[str, Any]:
+    """The query's parameters, converted; a key that means nothing here is an error, as it is in a body."""
+    values: dict[str, Any] = {}
+    for name, text in request.query.items():
+        if name not in known:
+            raise Problem(400, "invalid_request", f"unknown parameter `{name}`", key=name)
+        if name in values:
+            raise Problem(400, "invalid_request", f"parameter `{name}` is given twice", key=name)
+        values[name] = _converted(name, text, known[name])
+    return values
+
+
+def path_value(name: str, text: str) -> UUID | datetime.date:
+    """A path's variable: `date` is a date, all others are ids."""
+    converted: UUID | datetime.date = _converted(name, text, datetime.date if name == "date" else UUID)
+    return converted
+
+
+_WHAT: Final[Mapping[type, str]] = {UUID: "a UUID", datetime.date: "a date (YYYY-MM-DD)", int: "a whole number from 0"}
+
+
+def _converted(name: str, text: str, wanted: type) -> Any:
+    try:
+        value = msgspec.convert(text, wanted, strict=False)
+        if isinstance(value, int) and not 0 <= value < 2**63:
+            raise ValueError
+    except (msgspec.ValidationError, ValueError):
+        raise Problem(400, "invalid_request", f"`{name}` is not {_WHAT[wanted]}", key=name) from None
+    return value

@@ -1,0 +1,122 @@
+"""/openapi.json, made from the table of routes and the structs that decode and encode: it cannot fall behind them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from gateway.rest.decode import body_type, path_variables
+from gateway.rest.routes import PREFIX, ROUTES, Route
+
+VERSION: Final = "0.1.0"
+_REF: Final = "#/components/schemas/{name}"
+_PARAMETERS: Final[dict[str, tuple[type, str]]] = {
+    "date": (datetime.date, "Today, in the hospital's zone, where it is left out."),
+    "doctor_id": (UUID, "Only this doctor."),
+    "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
+}
+
+
+class ProblemDetails(msgspec.Struct):
+    """RFC 9457. `code` is stable; a refusal may carry further keys."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+@cache
+def document() -> bytes:
+    bodies = {route: body_type(route.command, route.path) for route in ROUTES if route.command is not None}
+    types: list[Any] = [ProblemDetails, *bodies.values(), *(route.answers for route in ROUTES)]
+    unique = list(dict.fromkeys(types))
+    schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    schema_of = dict(zip(unique, schemas, strict=True))
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        operation = _operation(route, schema_of, bodies.get(route))
+        paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = operation
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "Daysheet", "version": VERSION, "license": {"name": "Apache-2.0"}},
+            "paths": paths,
+            "components": {"schemas": components},
+        }
+    )
+
+
+def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> dict[str, Any]:
+    problem = {"content": {"application/problem+json": {"schema": schema_of[ProblemDetails]}}}
+    answer = {"description": "Done", "content": {"application/json": {"schema": schema_of[route.answers]}}}
+    responses: dict[str, Any] = {"200": answer}
+    if route.creates:
+        responses["201"] = answer
+    for status, codes in _problems(route).items():
+        responses[status] = {"description": ", ".join(f"`{code}`" for code in codes), **problem}
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": _name(route),
+        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "responses": responses,
+    }
+    if body is not None:
+        operation["parameters"].append(_IDEMPOTENCY_KEY)
+        required = any(field.required for field in msgspec.structs.fields(body))
+        content = {"application/json": {"schema": schema_of[body]}}
+        operation["requestBody"] = {"required": required, "content": content}
+    return operation
+
+
+def _problems(route: Route) -> dict[str, list[str]]:
+    codes: dict[str, list[str]] = {"400": ["invalid_request"], "403": ["forbidden"]}
+    for refusal in route.refuses:
+        codes.setdefault("404" if refusal.code.startswith("unknown_") else "409", []).append(refusal.code)
+    if route.command is not None:
+        codes |= {
+            "408": ["request_timeout"],
+            "413": ["too_large"],
+            "415": ["unsupported_media_type"],
+            "422": ["idempotency_key_reused"],
+            "503": ["store_unavailable", "contended", "outcome_unknown"],
+        }
+    else:
+        codes["503"] = ["store_unavailable", "behind"]
+    return codes
+
+
+def _name(route: Route) -> str:
+    return route.command.__name__ if route.command is not None else f"Read{route.answers.__name__}"
+
+
+def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    for name in path_variables(route.path):
+        kind = datetime.date if name == "date" else UUID
+        yield {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(kind)}
+
+
+def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    for name in (*route.parameters, "min_sequence") if route.read is not None else ():
+        kind, description = _PARAMETERS[name]
+        schema = msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
+        yield {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "After a success, the same key and body give the same outcome again and append nothing.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+
+
+async def openapi(request: web.Request) -> web.Response:
+    return web.Response(body=document(), content_type="application/json")

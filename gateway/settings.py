@@ -1,0 +1,73 @@
+"""What `daysheet serve` can be told. Every option has an environment variable DAYSHEET_<NAME>."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import platformdirs
+import tzlocal
+
+
+class SettingsError(Exception):
+    """The server cannot run with these settings."""
+
+
+def default_data_dir() -> Path:
+    """Where the embedded database and the keys live when nothing else is said."""
+    if os.name == "posix" and os.geteuid() == 0:
+        # Root's home is closed to the user that PostgreSQL has to run as.
+        return Path("/var/lib/daysheet")
+    return platformdirs.user_data_path("daysheet", appauthor=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    host: str = "127.0.0.1"
+    port: int = 8000
+    database_url: str | None = None
+    data_dir: Path = field(default_factory=default_data_dir)
+    timezone: str | None = None
+    allow_origin: tuple[str, ...] = ()
+    demo: bool = False
+    master_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host):
+            raise SettingsError(
+                f"--host {self.host} can be reached from other machines, and this server knows no tokens yet: "
+                "it listens on loopback only (127.0.0.1, ::1, localhost)"
+            )
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"--port {self.port} is no port: 0 to 65535")
+
+    @property
+    def folder(self) -> Path:
+        """The demo's made-up hospital never mixes with a real one."""
+        return self.data_dir / "demo" if self.demo else self.data_dir
+
+    def zone_name(self) -> str:
+        """The IANA name asked for, or the system's. Raises SettingsError."""
+        name = self.timezone or tzlocal.get_localzone_name() or "UTC"
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise SettingsError(f"--timezone {name} is no IANA time zone, such as Asia/Kolkata") from None
+        return name
+
+
+LOOPBACK_NAMES: Final = frozenset({"localhost", "localhost."})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, named or numbered (IPv6 with or without brackets), is this machine alone."""
+    if host.lower() in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False

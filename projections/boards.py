@@ -1,0 +1,209 @@
+"""Which dates are in memory: loaded on demand by the day's index, let go again when nobody watches and room is short."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from domain.log import read
+from domain.log.codec import EventMapper, UnreadableEvent
+from domain.rules.events import AppointmentBooked, Event
+from domain.rules.ids import PatientId
+from projections.board import DayBoard
+from projections.directory import Directory
+
+if TYPE_CHECKING:
+    from domain.postgres.connect import Pool
+
+BUDGET_BYTES: Final = 512 * 2**20
+"""How much the boards that nobody watches may take, together with the watched ones."""
+APPOINTMENT_BYTES: Final = 1_700
+"""What one appointment takes, its patient and its cached bytes included: `scripts/bench memory` measures it."""
+
+log = structlog.get_logger()
+
+
+class Unavailable(Exception):
+    """This date cannot be shown: its record cannot be read. Others can."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """An event on its way to a board: one of its clinics' own, or with a patient's id a change of that person."""
+
+    position: int
+    event: Event
+    patient_id: PatientId | None
+
+    def fold_into(self, board: DayBoard) -> bool:
+        """Whether it changed what the board shows."""
+        if self.patient_id is not None:
+            return board.person_changed(self.patient_id, self.position, type(self.event).__name__)
+        board.fold(self.position, self.event)
+        return True
+
+
+class Boards:
+    def __init__(self, pool: Pool, directory: Directory, mapper: EventMapper, *, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._pool, self._directory, self._mapper = pool, directory, mapper
+        self._budget_bytes = budget_bytes
+        self._loaded: OrderedDict[date, DayBoard] = OrderedDict()
+        self._loading: dict[date, asyncio.Task[DayBoard]] = {}
+        self._arrived: dict[date, list[_Arrival]] = {}
+        self._watched: dict[date, int] = {}
+        self._broken: set[date] = set()
+        self.applied = 0
+        """The projector's position: every loaded board has folded all there is up to here."""
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    async def get(self, day: date) -> DayBoard:
+        """The board of a date, up to date with `applied`. Raises Unavailable."""
+        if day in self._broken:
+            raise Unavailable(day)
+        board = self._loaded.get(day)
+        if board is None:
+            task = self._loading.get(day)
+            if task is None:
+                task = self._loading[day] = asyncio.create_task(self._load(day))
+                task.add_done_callback(lambda _: self._loading.pop(day, None))
+            # Whoever asked first may go; the others still wait.
+            board = await asyncio.shield(task)
+        else:
+            self._loaded.move_to_end(day)
+        return board
+
+    def loaded(self) -> Iterator[DayBoard]:
+        return iter(self._loaded.values())
+
+    def is_broken(self, day: date) -> bool:
+        return day in self._broken
+
+    @contextmanager
+    def watch(self, day: date) -> Iterator[None]:
+        """While somebody watches a date it stays."""
+        self._watched[day] = self._watched.get(day, 0) + 1
+        try:
+            yield
+        finally:
+            self._watched[day] -= 1
+            if not self._watched[day]:
+                del self._watched[day]
+
+    # --- loading ---------------------------------------------------------------------------------
+
+    async def _load(self, day: date) -> DayBoard:
+        self._arrived[day] = []  # What the projector folds meanwhile is kept for us.
+        up_to = self.applied
+        try:
+            board = DayBoard(day)
+            await self._fold_rows(board, up_to)
+            await self._directory.have([*board.patients(), *self._booked_meanwhile(day)])
+            while late := [p for p in self._booked_meanwhile(day) if self._directory.person(p) is None]:
+                await self._directory.have(late)
+            # From here to the end there is no await: nothing can arrive unseen.
+            for patient_id in board.patients():
+                person = self._directory.person(patient_id)
+                if person is not None and person.sequence <= up_to:
+                    board.person_was_changed(patient_id, person.sequence)
+            for arrival in self._arrived[day]:
+                arrival.fold_into(board)
+        except UnreadableEvent as error:
+            self.give_up(day, error)
+            raise Unavailable(day) from error
+        finally:
+            del self._arrived[day]
+        board.news.clear()
+        self._directory.hold(board.patients())
+        self._loaded[day] = board
+        self._make_room()
+        return board
+
+    async def _fold_rows(self, board: DayBoard, up_to: int) -> None:
+        after = 0
+        while True:
+            rows = await read.day(self._pool, board.date, after=after, up_to=up_to)
+            with _no_garbage_collection():
+                for position, stored_type, data, stream, version, subject, meta in rows:
+                    board.fold(position, self._mapper.read(stored_type, data, stream, version, subject, meta))
+            if len(rows) < read.PAGE_ROWS:
+                return
+            after = rows[-1]["position"]
+
+    def _booked_meanwhile(self, day: date) -> list[PatientId]:
+        arrived = (arrival.event for arrival in self._arrived[day])
+        return [event.patient_id for event in arrived if isinstance(event, AppointmentBooked)]
+
+    async def as_of(self, day: date, sequence: int) -> DayBoard:
+        """A board of its own, as the log had it at a position. People are shown as they are now."""
+        board = DayBoard(day)
+        await self._fold_rows(board, sequence)
+        await self._directory.have(board.patients())
+        return board
+
+    # --- following -------------------------------------------------------------------------------
+
+    def shows(self, day: date) -> bool:
+        """Whether events of this date have to be folded."""
+        return day in self._loaded or day in self._arrived
+
+    def fold(self, day: date, position: int, event: Event) -> DayBoard | None:
+        """One event of a date, with its patient at hand. Returns the board it changed, if that is loaded."""
+        if day in self._arrived:
+            self._arrived[day].append(_Arrival(position, event, None))
+        board = self._loaded.get(day)
+        if board is not None:
+            if isinstance(event, AppointmentBooked) and event.patient_id not in board.by_patient:
+                self._directory.hold([event.patient_id])
+            board.fold(position, event)
+        return board
+
+    def person_changed(self, patient_id: PatientId, position: int, event: Event) -> list[DayBoard]:
+        """Returns the loaded boards that show this patient."""
+        change = _Arrival(position, event, patient_id)
+        for arrived in self._arrived.values():
+            arrived.append(change)
+        return [board for board in self._loaded.values() if change.fold_into(board)]
+
+    def give_up(self, day: date, error: Exception) -> None:
+        """This date's record cannot be read: say so, and go on with the others."""
+        log.error("day_unavailable", date=str(day), error=str(error))
+        self._broken.add(day)
+        self._drop(day)
+
+    # --- letting go ------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        sizes = {day: APPOINTMENT_BYTES * len(board.clinic_of) for day, board in self._loaded.items()}
+        excess = sum(sizes.values()) - self._budget_bytes
+        newest = next(reversed(self._loaded))
+        for day in [day for day in self._loaded if day not in self._watched and day != newest]:
+            if excess <= 0:
+                return
+            excess -= sizes[day]
+            self._drop(day)
+
+    def _drop(self, day: date) -> None:
+        board = self._loaded.pop(day, None)
+        if board is not None:
+            self._directory.let_go(board.patients())
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Thousands of new objects and none of them garbage: looking for it costs a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

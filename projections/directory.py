@@ -1,0 +1,154 @@
+"""Doctors and patients by id, opened: who they are now."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from domain.log import read
+from domain.log.codec import EventMapper, Recorded
+from domain.rules import events
+from domain.rules.events import Event
+from domain.rules.ids import DOCTOR, DoctorId, PatientId, patient_stream
+from domain.vault.sealing import PatientDetails
+from projections.shapes import DoctorCard, Patient, PatientCard
+
+if TYPE_CHECKING:
+    from domain.postgres.connect import Pool
+    from domain.vault.sealing import Vault
+
+ERASED: Final = PatientDetails(name="[erased]")
+PEOPLE_KEPT: Final = 20_000
+"""People beyond those on loaded boards."""
+
+
+@dataclass(slots=True)
+class Person:
+    """A patient as registered now, and the last event that says so."""
+
+    patient_id: PatientId
+    details: PatientDetails
+    sequence: int
+
+    def on_board(self, day: date) -> Patient:
+        details = self.details
+        return Patient(
+            id=self.patient_id,
+            name=details.name,
+            phone=details.phone,
+            age=_age(details, day),
+            gender=details.gender,
+        )
+
+    def card(self, today: date) -> PatientCard:
+        details = self.details
+        return PatientCard(
+            id=self.patient_id,
+            name=details.name,
+            phone=details.phone,
+            birth_date=details.birth_date,
+            age=_age(details, today),
+            gender=details.gender,
+            mrn=details.mrn,
+            private=details.private,
+            sequence=self.sequence,
+        )
+
+
+def _age(details: PatientDetails, on: date) -> int | None:
+    born = details.birth_date
+    if born is None:
+        return details.age
+    return max(0, on.year - born.year - ((on.month, on.day) < (born.month, born.day)))
+
+
+class Directory:
+    """All doctors; of the patients those on loaded boards, and some more."""
+
+    def __init__(self, pool: Pool, vault: Vault, mapper: EventMapper) -> None:
+        self._pool, self._vault, self._mapper = pool, vault, mapper
+        self.doctors: dict[DoctorId, DoctorCard] = {}
+        self._people: OrderedDict[PatientId, Person] = OrderedDict()
+        self._held: Counter[PatientId] = Counter()
+
+    # --- doctors ---------------------------------------------------------------------------------
+
+    async def load_doctors(self) -> None:
+        for row in await read.kind(self._pool, DOCTOR):
+            self.fold_doctor(row, self._mapper.to_domain_event(row))
+
+    def fold_doctor(self, row: Recorded, event: Event) -> None:
+        doctor_id = DoctorId(row.subject)
+        known = self.doctors.get(doctor_id)
+        if known is not None and row.id <= known.sequence:
+            return
+        if isinstance(event, events.DoctorRegistered):
+            self.doctors[doctor_id] = DoctorCard(
+                id=doctor_id,
+                name=event.name,
+                code=event.code,
+                specialty=event.specialty,
+                department=event.department,
+                room=event.room,
+                sequence=row.id,
+            )
+
+    # --- patients --------------------------------------------------------------------------------
+
+    def person(self, patient_id: PatientId) -> Person | None:
+        """One at hand, or None: see `have`."""
+        return self._people.get(patient_id)
+
+    async def have(self, patient_ids: Iterable[PatientId]) -> None:
+        """Have these patients at hand, as far as they exist."""
+        missing = {patient_id for patient_id in patient_ids if patient_id not in self._people}
+        if not missing:
+            return
+        rows = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
+        await self._vault.fetch_keys(missing)
+        for row in rows:
+            self._fold(row, self._mapper.to_domain_event(row))
+
+    def fold_patient(self, row: Recorded, event: Event) -> None:
+        """A patient's own event, as it happens."""
+        patient_id = PatientId(row.subject)
+        if isinstance(event, events.PatientErased):
+            self._vault.forget(patient_id)
+        # Whose key is not at hand is somebody else's patient so far: `have` will read them when needed.
+        if patient_id in self._people or self._vault.has_key(patient_id):
+            self._fold(row, event)
+
+    def _fold(self, row: Recorded, event: Event) -> None:
+        """With the patient's key at hand, unless it is forgotten."""
+        patient_id = PatientId(row.subject)
+        known = self._people.get(patient_id)
+        if known is not None and row.id <= known.sequence:
+            return
+        if isinstance(event, events.PatientRegistered):
+            details = self._vault.open_details(patient_id, event.details)
+            self._keep(Person(patient_id, details or ERASED, row.id))
+        elif isinstance(event, events.PatientErased) and known is not None:
+            known.details, known.sequence = ERASED, row.id
+
+    def hold(self, patient_ids: Iterable[PatientId]) -> None:
+        """They stand on a loaded board now: they stay at hand."""
+        self._held.update(patient_ids)
+
+    def let_go(self, patient_ids: Iterable[PatientId]) -> None:
+        self._held.subtract(patient_ids)
+        for patient_id in [patient_id for patient_id, boards in self._held.items() if boards <= 0]:
+            del self._held[patient_id]
+
+    def _keep(self, person: Person) -> None:
+        self._people[person.patient_id] = person
+        while len(self._people) > PEOPLE_KEPT + len(self._held):
+            oldest = next(iter(self._people))
+            if oldest in self._held:
+                self._people.move_to_end(oldest)
+            else:
+                del self._people[oldest]
+
+

@@ -1,0 +1,152 @@
+"""What a client sees, key by key. The order of fields is the order on the wire.
+
+These structs say what the answers look like (OpenAPI is made from them) and are what a board's cached bytes must
+equal. Times are RFC 3339 in the hospital's zone, to the second.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+import msgspec
+
+from domain.rules.clinic import Stage, Status
+from domain.rules.commands import Gender
+from domain.rules.events import Order, Priority
+from domain.rules.ids import AppointmentId, DoctorId, PatientId
+
+ClinicStatus = Literal["open", "closed", "finished"]
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON object, every key always there."""
+
+
+class QueueEntry(Shape, frozen=True, kw_only=True):
+    position: int
+    checked_in_at: str
+    called_at: str | None
+    completed_at: str | None
+    status: Stage
+    ticket: str
+
+
+class Patient(Shape, frozen=True, kw_only=True):
+    """A patient on a board. `age`: whole years on the date shown."""
+
+    id: PatientId
+    name: str
+    phone: str | None
+    age: int | None
+    gender: Gender
+
+
+class BoardAppointment(Shape, frozen=True, kw_only=True):
+    appointment_id: AppointmentId
+    slot: int
+    status: Status
+    priority: Priority
+    patient: Patient
+    queue: QueueEntry | None
+
+
+class BoardDoctor(Shape, frozen=True, kw_only=True):
+    id: DoctorId
+    name: str
+    code: str
+    specialty: str
+
+
+class ClinicBlock(Shape, frozen=True, kw_only=True):
+    """`booked`: slots held; `waiting`: the line."""
+
+    status: ClinicStatus
+    capacity: int
+    booked: int
+    free: int
+    waiting: int
+    starts_at: str
+    slot_minutes: int
+    room: str | None
+    delay_minutes: int
+    note: str | None
+
+
+class DoctorBlock(Shape, frozen=True, kw_only=True):
+    doctor: BoardDoctor
+    total_appointments: int
+    checked_in_count: int
+    clinic: ClinicBlock
+    appointments: list[BoardAppointment]
+
+
+class Day(Shape, frozen=True, kw_only=True):
+    """All clinics of one date."""
+
+    date: datetime.date
+    total_appointments: int
+    total_doctors: int
+    doctors: list[DoctorBlock]
+    timestamp: str
+
+
+class DoctorDay(Shape, frozen=True, kw_only=True):
+    """One doctor on one date; `clinic` is null where there is none."""
+
+    date: datetime.date
+    doctor: BoardDoctor
+    total_appointments: int
+    checked_in_count: int
+    clinic: ClinicBlock | None
+    appointments: list[BoardAppointment]
+    timestamp: str
+
+
+class Appointment(Shape, frozen=True, kw_only=True):
+    """An appointment as a command's answer has it."""
+
+    appointment_id: AppointmentId
+    doctor_id: DoctorId
+    patient_id: PatientId
+    date: datetime.date
+    slot: int
+    status: Status
+    priority: Priority
+    queue: QueueEntry | None
+    sequence: int
+
+
+class ClinicCard(ClinicBlock, frozen=True, kw_only=True):
+    """A clinic as PUT answers it."""
+
+    doctor_id: DoctorId
+    date: datetime.date
+    order: Order
+    sequence: int
+
+
+class DoctorCard(Shape, frozen=True, kw_only=True):
+    """A doctor in the registry."""
+
+    id: DoctorId
+    name: str
+    code: str
+    specialty: str
+    department: str | None
+    room: str | None
+    sequence: int
+
+
+class PatientCard(Shape, frozen=True, kw_only=True):
+    """A patient in the registry."""
+
+    id: PatientId
+    name: str
+    phone: str | None
+    birth_date: datetime.date | None
+    age: int | None
+    gender: Gender
+    mrn: str | None
+    private: bool | None
+    sequence: int
