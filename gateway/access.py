@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from domain.desk.outcome import Asker
 from gateway.rest.problem import Problem
@@ -26,7 +27,9 @@ def asker(request: web.Request) -> Asker:
     """Raises Problem for a malformed key."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not 1 <= len(key) <= KEY_LENGTH:
-        raise Problem(400, "invalid_request", f"Idempotency-Key has 1 to {KEY_LENGTH} characters", key="Idempotency-Key")
+        raise Problem(
+            400, "invalid_request", f"Idempotency-Key has 1 to {KEY_LENGTH} characters", key="Idempotency-Key"
+        )
     correlation_id = request.headers.get("X-Request-ID")
     return Asker(
         actor="developer",
@@ -36,7 +39,7 @@ def asker(request: web.Request) -> Asker:
     )
 
 
-def guard(allowed_origins: tuple[str, ...]) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def guard(allowed_origins: tuple[str, ...]) -> Middleware:
     """Middleware: the Host and Origin rules, and CORS for those origins that pass them."""
     allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
 

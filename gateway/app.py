@@ -25,12 +25,14 @@ from domain.postgres.embedded import EmbeddedPostgres
 from domain.vault.digests import Digests
 from domain.vault.master import MasterKey, WrongMasterKey, read_master_key
 from domain.vault.sealing import Vault
-from gateway import access, health, web as pages
+from gateway import access, health
+from gateway import web as pages
 from gateway.clock import Clock
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
 from gateway.parts import PARTS, Parts
-from gateway.rest import openapi, problem, routes as rest_routes
+from gateway.rest import openapi, problem
+from gateway.rest import routes as rest_routes
 from gateway.rest.decode import BODY_BYTES
 from gateway.settings import Settings, SettingsError
 from projections.boards import Boards
@@ -53,11 +55,10 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with database(settings) as url, running(settings, url) as parts:
-        async with _listening(settings, parts) as address:
-            ready(address)
-            await stop.wait()
-            log.info("stopping")
+    async with database(settings) as url, running(settings, url) as parts, _listening(settings, parts) as address:
+        ready(address)
+        await stop.wait()
+        log.info("stopping")
 
 
 @asynccontextmanager

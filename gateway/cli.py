@@ -15,7 +15,8 @@ import structlog
 import uvloop
 from cyclopts import App, Parameter
 
-from domain.log.migrate import SchemaMismatch, migrate as migrate_database
+from domain.log.migrate import SchemaMismatch
+from domain.log.migrate import migrate as migrate_database
 from domain.postgres.connect import FAULTS, NotDurable
 from domain.postgres.embedded import EmbeddedPostgresError
 from domain.vault.master import WrongMasterKey

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from domain.rules import events
 from domain.rules.clinic import Stage, Status
@@ -120,7 +120,7 @@ class DayBoard:
             return
         self.sequence = position
         stream = event.originator_id
-        appointment_id = _FOLD[type(event)](self, stream, event, position)
+        appointment_id = self._FOLD[type(event)](self, stream, event, position)
         clinic = self.clinics[stream]
         clinic.changed, clinic.encoded = position, None
         self.news.append(News(position, type(event).__name__, clinic.doctor_id, appointment_id, (stream,)))
@@ -231,13 +231,12 @@ class DayBoard:
         entry.completed_at = event.timestamp
         return event.appointment_id
 
-
-_FOLD: Final[dict[type[Event], Callable[[DayBoard, str, Any, int], AppointmentId | None]]] = {
-    events.ClinicOpened: DayBoard._opened,
-    events.ClinicChanged: DayBoard._changed,
-    events.AppointmentBooked: DayBoard._booked,
-    events.AppointmentCancelled: DayBoard._cancelled,
-    events.PatientCheckedIn: DayBoard._checked_in,
-    events.PatientCalled: DayBoard._called,
-    events.ConsultationCompleted: DayBoard._completed,
-}
+    _FOLD: ClassVar[dict[type[Event], Callable[[DayBoard, str, Any, int], AppointmentId | None]]] = {
+        events.ClinicOpened: _opened,
+        events.ClinicChanged: _changed,
+        events.AppointmentBooked: _booked,
+        events.AppointmentCancelled: _cancelled,
+        events.PatientCheckedIn: _checked_in,
+        events.PatientCalled: _called,
+        events.ConsultationCompleted: _completed,
+    }

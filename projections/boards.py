@@ -1,4 +1,4 @@
-"""Which dates are in memory: loaded on demand by the day's index, let go again when nobody watches and room is short."""
+"""Which dates are in memory: loaded on demand by the day's index, let go when nobody watches and room is short."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class _Arrival:
 
 
 class Boards:
-    def __init__(self, pool: Pool, directory: Directory, mapper: EventMapper, *, budget_bytes: int = BUDGET_BYTES) -> None:
+    def __init__(
+        self, pool: Pool, directory: Directory, mapper: EventMapper, *, budget_bytes: int = BUDGET_BYTES
+    ) -> None:
         self._pool, self._directory, self._mapper = pool, directory, mapper
         self._budget_bytes = budget_bytes
         self._loaded: OrderedDict[date, DayBoard] = OrderedDict()

@@ -150,5 +150,3 @@ class Directory:
                 self._people.move_to_end(oldest)
             else:
                 del self._people[oldest]
-
-

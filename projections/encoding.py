@@ -4,6 +4,8 @@
     block   = doctor, counts, clinic, appointments       kept in Clinic.encoded until the clinic changes
     entry   = bytes before and after the position        kept in Entry.encoded; a call moves the whole line, and
                                                          only the number between the two is another one
+
+What is joined here must equal what msgspec makes of projections/shapes.py.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 BOARD_FORMAT: Final = 1
 """Part of the epoch: another number tells clients that what they hold cannot be continued."""
+
+_BLOCK: Final = b'{"doctor":%b,"total_appointments":%d,"checked_in_count":%d,"clinic":%b,"appointments":[%b]}'
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -109,7 +113,7 @@ class Encoder:
         for entry in listed:
             before, after = entry.encoded or self._entry(board, entry)
             parts.append(b"%b%d%b" % (before, entry.position, after) if after else before)
-        clinic.encoded = b'{"doctor":%b,"total_appointments":%d,"checked_in_count":%d,"clinic":%b,"appointments":[%b]}' % (
+        clinic.encoded = _BLOCK % (
             _encode(self.doctor(clinic)),
             len(listed),
             sum(entry.stage is not None for entry in listed),

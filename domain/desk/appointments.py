@@ -37,9 +37,7 @@ async def book(work: Work, command: BookAppointment) -> Receipt:
         moment=moment,
     )
     day = await work.patient_day(command.patient_id, command.date)
-    day.reserve(
-        appointment_id, command.doctor_id, span, allow_overlap=bool(command.allow_overlap), at=moment.at
-    )
+    day.reserve(appointment_id, command.doctor_id, span, allow_overlap=bool(command.allow_overlap), at=moment.at)
     return Receipt("appointment", appointment_id, command.date, created=True)
 
 

@@ -32,7 +32,8 @@ from domain.rules.patient_day import PatientDay
 from domain.rules.refusals import EffectiveInFuture, Refusal, UnknownAppointment, UnknownDoctor, UnknownPatient
 
 if TYPE_CHECKING:
-    from domain.desk.desk import Asker, Desk
+    from domain.desk.desk import Desk
+    from domain.desk.outcome import Asker
 
 _encode_meta: Final = msgspec.json.Encoder().encode
 
@@ -171,7 +172,7 @@ class Work:
                 self.desk.streams.keep(name, Stream(aggregate, position or 0))
         for draft in drafts:
             if draft.day is not None:
-                self.desk.whereabouts[AppointmentId(draft.subject)] = draft.originator_id
+                self.desk.whereabouts[AppointmentId(draft.subject)] = str(draft.originator_id)
         return position
 
     def _drafts(self) -> list[Draft]:

@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final, Literal
 from uuid import UUID
 
@@ -149,27 +150,37 @@ class Writer:
         return batch
 
     async def _settle(self, batch: list[_Command]) -> None:
-        deadline = asyncio.get_running_loop().time() + RETRY_SECONDS
+        """Send a batch until its outcome is known, or for as long as RETRY_SECONDS."""
+        now = asyncio.get_running_loop().time
+        give_up_at = now() + RETRY_SECONDS
         sent = False
-        for wait in _back_off():
+        for attempt in count():
             try:
-                connection = self._connection or await self._connect()
+                connection = await self._connected()
                 sent = True
                 rows = await connection.fetch(_APPEND, *_arguments(batch))
             except FAULTS as fault:
                 if (getattr(fault, "sqlstate", None) or "")[:2] in _OWN_FAULT:
-                    return await self._settle_one_by_one(batch, fault)
+                    await self._settle_one_by_one(batch, fault)
+                    return
                 self._drop_connection()
                 log.warning("append_interrupted", commands=len(batch), fault=type(fault).__name__)
-                if asyncio.get_running_loop().time() + wait > deadline:
-                    for command in batch:
-                        _fail(command, OutcomeUnknown() if sent else StoreUnavailable())
+                wait = _back_off(attempt)
+                if now() + wait > give_up_at:
+                    self._give_up(batch, OutcomeUnknown() if sent else StoreUnavailable())
                     return
                 await asyncio.sleep(wait)
             else:
                 self._on_commit()
                 _tell(batch, rows)
                 return
+
+    def _give_up(self, batch: list[_Command], error: Exception) -> None:
+        """Those that wait behind this batch would wait as long, one batch after another: none of them was sent."""
+        for command in batch:
+            _fail(command, error)
+        while self._queue:
+            _fail(self._queue.popleft(), StoreUnavailable())
 
     async def _settle_one_by_one(self, batch: list[_Command], fault: Exception) -> None:
         """The database cannot take one of them: the others must not suffer for it."""
@@ -180,8 +191,9 @@ class Writer:
         for command in batch:
             await self._settle([command])
 
-    async def _connect(self) -> Connection:
-        self._connection = await connect(self._url)
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
         return self._connection
 
     def _drop_connection(self) -> None:
@@ -190,10 +202,10 @@ class Writer:
             self._connection = None
 
 
-def _back_off() -> Sequence[float]:
+def _back_off(attempt: int) -> float:
+    """Seconds to wait before the next try. Uneven, so that servers do not come back in step."""
     first, longest = BACK_OFF_SECONDS
-    waits = [min(longest, first * 2**n) for n in range(12)]
-    return [wait * random.uniform(0.5, 1.0) for wait in waits]
+    return random.uniform(0.5, 1.0) * min(longest, first * 2 ** min(attempt, 10))
 
 
 def _arguments(batch: list[_Command]) -> list[list[object]]:

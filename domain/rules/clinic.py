@@ -71,9 +71,7 @@ class Appointment:
     arrival: int = 0
 
     def place(self, order: Order) -> Place:
-        return place(
-            order, priority=self.priority, arrived_at=self.arrived_at, arrival=self.arrival, slot=self.slot
-        )
+        return place(order, priority=self.priority, arrived_at=self.arrived_at, arrival=self.arrival, slot=self.slot)
 
 
 @dataclass(frozen=True, slots=True)

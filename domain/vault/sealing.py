@@ -109,5 +109,3 @@ class Vault:
 
 def _bound_to(patient_id: UUID) -> bytes:
     return b"daysheet/sealed/1" + patient_id.bytes
-
-

@@ -132,5 +132,3 @@ class Fanout:
         if not channel.watchers:
             channel.close()
             self._channels.pop((channel.board.date, channel.doctor_id), None)
-
-

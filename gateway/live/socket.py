@@ -6,7 +6,7 @@ import asyncio
 import socket
 from contextlib import ExitStack
 from datetime import date
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -52,8 +52,8 @@ class Monitor:
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         writer = await self._socket.prepare(request)
         transport = request.transport
-        assert writer is not None and transport is not None
-        self._writer, self._transport = writer, cast(asyncio.Transport, transport)
+        assert transport is not None
+        self._writer, self._transport = writer, transport
         _keep_states_young(self._transport)
         try:
             async for message in self._socket:
@@ -80,7 +80,8 @@ class Monitor:
         try:
             message = parse(text)
         except Misunderstood as misunderstood:
-            return self._reply(misunderstood.error)
+            self._reply(misunderstood.error)
+            return
         match message:
             case Subscribe():
                 await self._subscribe(message.date)
@@ -97,7 +98,8 @@ class Monitor:
             board = await self._parts.boards.get(day)
         except (Unavailable, *FAULTS):
             self._leave()
-            return self._reply(Error("unavailable", "this date cannot be shown now"))
+            self._reply(Error("unavailable", "this date cannot be shown now"))
+            return
         # No await from here on: a state published in between would be missed.
         self._channel = self._fanout.join(board, self._doctor_id, self)
         self._seen, self._owed_snapshot = -1, True

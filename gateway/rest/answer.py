@@ -36,7 +36,7 @@ async def answer(parts: Parts, done: Done) -> web.Response:
     except Behind:
         pass  # It is committed, and that is what counts: _board reads past the read model if it has to.
     body = await _state(parts, done)
-    if done.appended or done.replayed and done.sequence:
+    if done.appended or (done.replayed and done.sequence):
         body = msgspec.structs.replace(body, sequence=done.sequence)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else None
     return json_response(body, status=201 if done.receipt.created else 200, headers=headers)

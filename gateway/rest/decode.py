@@ -34,10 +34,7 @@ def body_type(command: type[msgspec.Struct], path: str) -> type[msgspec.Struct]:
         return command
     return msgspec.defstruct(
         command.__name__,
-        [
-            (field.name, field.type) if field.required else (field.name, field.type, field.default)
-            for field in fields
-        ],
+        [(field.name, field.type) if field.required else (field.name, field.type, field.default) for field in fields],
         frozen=True,
         kw_only=True,
         forbid_unknown_fields=True,
@@ -98,7 +95,7 @@ _WHAT: Final[Mapping[type, str]] = {UUID: "a UUID", datetime.date: "a date (YYYY
 
 def _converted(name: str, text: str, wanted: type) -> Any:
     try:
-        value = msgspec.convert(text, wanted, strict=False)
+        value: Any = msgspec.convert(text, wanted, strict=False)
         if isinstance(value, int) and not 0 <= value < 2**63:
             raise ValueError
     except (msgspec.ValidationError, ValueError):
