@@ -172,7 +172,8 @@ def application(settings: Settings, parts: Parts) -> web.Application:
 
 
 async def _close_monitors(app: web.Application) -> None:
-    await asyncio.gather(*(monitor.close() for monitor in list(app[live_routes.MONITORS])))
+    monitors = app[live_routes.MONITORS]
+    await asyncio.gather(*[monitor.close() for monitor in monitors])
 
 
 @asynccontextmanager

@@ -205,7 +205,7 @@ class Writer:
 def _back_off(attempt: int) -> float:
     """Seconds to wait before the next try. Uneven, so that servers do not come back in step."""
     first, longest = BACK_OFF_SECONDS
-    return random.uniform(0.5, 1.0) * min(longest, first * 2 ** min(attempt, 10))
+    return random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(attempt, 10))
 
 
 def _arguments(batch: list[_Command]) -> list[list[object]]:

@@ -73,5 +73,5 @@ class Follower:
                 if connection is not None:
                     connection.terminate()
             first, longest = BACK_OFF_SECONDS
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2 ** min(failures, 10)))
+            await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(failures, 10)))
             failures += 1

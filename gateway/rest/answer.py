@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,10 +32,8 @@ def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | Non
 
 async def answer(parts: Parts, done: Done) -> web.Response:
     """The state that the command led to. A replayed command is answered as it was then."""
-    try:
+    with suppress(Behind):  # It is committed, and that is what counts: _board reads past a read model that lags.
         await parts.projector.reached(done.sequence, seconds=OWN_FOLLOWER_SECONDS)
-    except Behind:
-        pass  # It is committed, and that is what counts: _board reads past the read model if it has to.
     body = await _state(parts, done)
     if done.appended or (done.replayed and done.sequence):
         body = msgspec.structs.replace(body, sequence=done.sequence)
