@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ with warnings.catch_warnings():
 DATABASE: Final = "daysheet"
 PORT: Final = 5432
 """Names the socket, no more: nothing listens on a network."""
+MAKERS_END_SECONDS: Final = 2.0
 _SYSTEM_ACCOUNT: Final = "pgserver"
 """PostgreSQL refuses to run as root. This account runs it then, unless the folder already belongs to another."""
 _SOCKET_PATH_BYTES: Final = 103
@@ -67,6 +69,7 @@ class Cluster:
     def make(self, deadline: float) -> None:
         """Make the data directory where there is none: aside, as initdb writes PG_VERSION long before it is done."""
         for unfinished in self.folder.glob("cluster.new-*"):
+            _end_makers(unfinished)
             shutil.rmtree(unfinished, ignore_errors=True)
         if (self.data / "PG_VERSION").is_file():
             return
@@ -237,6 +240,20 @@ def _open_to_others(installation: Path) -> None:
     for path in (installation, *installation.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+
+
+def _end_makers(unfinished: Path) -> None:
+    """An initdb outlives the process that started it, and would go on writing into what is being cleared away."""
+    named = str(unfinished)
+    makers = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(named in argument for argument in process.info["cmdline"] or ())
+    ]
+    for process in makers:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(makers, timeout=MAKERS_END_SECONDS)
 
 
 def _sync(folder: Path) -> None:

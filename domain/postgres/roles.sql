@@ -13,10 +13,12 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 DO $$
 BEGIN
-    IF NOT pg_has_role(current_user, 'daysheet_owner', 'MEMBER') THEN
+    -- Not 'MEMBER': since PostgreSQL 16 whoever makes a role is one, and still cannot become it.
+    IF NOT pg_has_role(current_user, 'daysheet_owner', 'USAGE') THEN
         EXECUTE format('GRANT daysheet_owner TO %I', current_user);
     END IF;
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO daysheet_app', current_database());
 END $$;
 CREATE SCHEMA IF NOT EXISTS daysheet;
+GRANT USAGE ON SCHEMA daysheet TO daysheet_app;  -- so that it can see when nobody has migrated yet
 ALTER SCHEMA daysheet OWNER TO daysheet_owner;
