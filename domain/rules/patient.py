@@ -14,6 +14,7 @@ class Patient(BaseAggregate[str]):
     TOPIC = PATIENT
     Event = events.Event
     PatientRegistered = events.PatientRegistered
+    PatientDetailsChanged = events.PatientDetailsChanged
     PatientErased = events.PatientErased
 
     @classmethod
@@ -24,6 +25,14 @@ class Patient(BaseAggregate[str]):
     def __init__(self, details: Sealed) -> None:
         self.details = details
         self.erased = False
+
+    def change(self, details: Sealed, *, reason: Sealed | None, at: datetime) -> None:
+        """Whether the details differ only the desk can tell: sealed twice, the same text is other bytes."""
+        self._changed(details, reason=reason, timestamp=at)
+
+    @event(PatientDetailsChanged)
+    def _changed(self, details: Sealed, reason: Sealed | None, timestamp: datetime) -> None:
+        self.details = details
 
     def erase(self, *, reason: str, at: datetime) -> None:
         if self.erased:

@@ -89,6 +89,24 @@ class DateInPast(Refusal):
     code = "date_in_past"
 
 
+class ClinicIsClosed(Refusal):
+    """The clinic takes no more bookings."""
+
+    code = "clinic_closed"
+
+
+class PatientsInConsultation(Refusal):
+    """Patients are still in consultation."""
+
+    code = "patients_in_consultation"
+
+
+class UnknownClinic(Unknown):
+    """This doctor has no clinic on this date."""
+
+    code = "unknown_clinic"
+
+
 class AlreadyBooked(Refusal):
     """The patient already has an appointment with this doctor on this date."""
 
@@ -147,6 +165,18 @@ class NotAllowedFrom(Refusal):
     """The appointment's state does not allow this step."""
 
     code = "not_allowed_from"
+
+
+class NothingToUndo(Refusal):
+    """No step of this appointment is left to take back."""
+
+    code = "nothing_to_undo"
+
+
+class DoesNotFit(Refusal):
+    """Not everyone fits into the other clinic, so nobody moves."""
+
+    code = "does_not_fit"
 
 
 class QueueEmpty(Refusal):
