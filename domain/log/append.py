@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from types import MappingProxyType
 from typing import Final, Literal
 from uuid import UUID
 
@@ -24,19 +25,19 @@ from domain.postgres.connect import FAULTS, Connection, connect
 BATCH_COMMANDS: Final = 256
 QUEUED_COMMANDS: Final = 10_000
 RETRY_SECONDS: Final = 5.0
-"""How long a batch whose outcome is unknown is tried again."""
+"""How long a batch is on its way, tried again where the connection died, before its outcome is called unknown."""
 BACK_OFF_SECONDS: Final = (0.05, 1.0)
 _OWN_FAULT: Final = ("22", "23", "42")
 """SQLSTATE classes that a command brings upon itself; anything else is the connection's or the server's trouble."""
 
 _APPEND: Final = """
 SELECT command, status, last_position
-FROM daysheet.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+FROM daysheet.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
 
 log = structlog.get_logger()
 
-VaultAction = Literal["key", "token", "claim", "forget"]
+VaultAction = Literal["key", "token", "untoken", "claim", "unclaim", "forget"]
 
 
 class Conflict(Exception):
@@ -82,8 +83,10 @@ class _Command:
     drafts: Sequence[Draft]
     vault: Sequence[VaultChange]
     request: Request | None
+    rests_on: Mapping[str, int]
     outcome: asyncio.Future[int | None]
-    names: frozenset[object] = field(init=False)  # streams, key and claims: no two commands of a batch share one
+    names: frozenset[object] = field(init=False)
+    """Streams, key and claims: no two commands of a batch share one, or rest on a stream that another changes."""
 
     def __post_init__(self) -> None:
         names: set[object] = {draft.originator_id for draft in self.drafts}
@@ -105,15 +108,20 @@ class Writer:
         self._closing = False
 
     async def append(
-        self, drafts: Sequence[Draft], vault: Sequence[VaultChange] = (), request: Request | None = None
+        self,
+        drafts: Sequence[Draft],
+        vault: Sequence[VaultChange] = (),
+        request: Request | None = None,
+        rests_on: Mapping[str, int] = MappingProxyType({}),
     ) -> int | None:
         """Append all of a command, or nothing. Returns the last event's position, None where there is no event.
 
+        `rests_on`: versions of streams that it appends nothing to, but that must not have moved on either.
         Raises Conflict, KeyUsed, Claimed, StoreUnavailable, OutcomeUnknown.
         """
         if self._closing or len(self._queue) >= QUEUED_COMMANDS:
             raise StoreUnavailable
-        command = _Command(drafts, vault, request, asyncio.get_running_loop().create_future())
+        command = _Command(drafts, vault, request, rests_on, asyncio.get_running_loop().create_future())
         self._queue.append(command)
         self._wake.set()
         return await command.outcome
@@ -125,8 +133,14 @@ class Writer:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
-                    await self._settle(self._next_batch())
+                    batch = self._next_batch()
+                    try:
+                        await self._settle(batch)
+                    finally:  # However this ends, nobody is left waiting.
+                        for command in batch:
+                            _fail(command, OutcomeUnknown())
         finally:
+            self._closing = True
             for command in self._queue:
                 _fail(command, StoreUnavailable())
             self._queue.clear()
@@ -137,14 +151,18 @@ class Writer:
         self._wake.set()
 
     def _next_batch(self) -> list[_Command]:
-        """First come, first served; a command that shares a name with an earlier one waits for the next batch."""
+        """First come, first served; a command that is in the way of an earlier one waits for the next batch."""
         batch: list[_Command] = []
         later: deque[_Command] = deque()
-        busy: set[object] = set()
+        changed: set[object] = set()
+        rested_on: set[object] = set()
         while self._queue and len(batch) < BATCH_COMMANDS:
             command = self._queue.popleft()
-            (batch if busy.isdisjoint(command.names) else later).append(command)
-            busy |= command.names
+            names, rests = command.names, command.rests_on.keys()
+            free = changed.isdisjoint(names) and changed.isdisjoint(rests) and rested_on.isdisjoint(names)
+            (batch if free else later).append(command)
+            changed |= names
+            rested_on |= rests
         later.extend(self._queue)
         self._queue = later
         return batch
@@ -156,9 +174,10 @@ class Writer:
         sent = False
         for attempt in count():
             try:
-                connection = await self._connected()
-                sent = True
-                rows = await connection.fetch(_APPEND, *_arguments(batch))
+                async with asyncio.timeout_at(give_up_at):
+                    connection = await self._connected()
+                    sent = True
+                    rows = await connection.fetch(_APPEND, *_arguments(batch))
             except FAULTS as fault:
                 if (getattr(fault, "sqlstate", None) or "")[:2] in _OWN_FAULT:
                     await self._settle_one_by_one(batch, fault)
@@ -212,6 +231,7 @@ def _arguments(batch: list[_Command]) -> list[list[object]]:
     """The columns that daysheet.append takes."""
     requests = [command.request for command in batch]
     drafts = [(no, draft) for no, command in enumerate(batch, 1) for draft in command.drafts]
+    rests = [(no, rest) for no, command in enumerate(batch, 1) for rest in command.rests_on.items()]
     vault = [(no, change) for no, command in enumerate(batch, 1) for change in command.vault]
     return [
         [request and request.key for request in requests],
@@ -225,6 +245,9 @@ def _arguments(batch: list[_Command]) -> list[list[object]]:
         [draft.subject for _, draft in drafts],
         [draft.state for _, draft in drafts],
         [draft.meta for _, draft in drafts],
+        [no for no, _ in rests],
+        [stream for _, (stream, _) in rests],
+        [version for _, (_, version) in rests],
         [no for no, _ in vault],
         [change.action for _, change in vault],
         [change.subject for _, change in vault],

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
-from typing import Any, Final, NoReturn, cast
+from typing import Annotated, Any, Final, NoReturn, cast
 from uuid import UUID
 
 import msgspec
@@ -80,17 +80,25 @@ class _NoTranscoder(Transcoder):
 class _EffectiveAt(msgspec.Struct):
     """The one part of Meta that folding needs."""
 
-    effective_at: datetime
+    effective_at: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 _encode: Final = msgspec.json.Encoder().encode
+_decode_meta: Final = msgspec.json.Decoder(Meta).decode
 _decode_effective_at: Final = msgspec.json.Decoder(_EffectiveAt).decode
+_decode_state: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _set: Final = msgspec.structs.force_setattr
+_BROKEN: Final = (msgspec.DecodeError, ValueError, KeyError, RecursionError)
+"""What comes of bytes that are no JSON, or too deep a one, and of those that an upcast or a type's number trips on."""
 _KNOWN: Final[Mapping[str, type[Event]]] = {
     cls.TOPIC: cls
     for cls in vars(events).values()
     if isinstance(cls, type) and issubclass(cls, Event) and "TOPIC" in vars(cls)
 }
+
+
+def read_meta(meta: bytes) -> Meta:
+    return _decode_meta(meta)
 
 
 def type_of(event: type[Event]) -> str:
@@ -134,14 +142,14 @@ class EventMapper(Mapper[str]):
 
     def read(self, stored_type: str, data: bytes, stream: Any, version: int, subject: UUID, meta: bytes) -> Event:
         """The same from bare columns: a board reads 10,000 rows this way."""
-        known = self._decoders.get(stored_type)
-        if known is None:
-            known = self._decoders[stored_type] = self._decoder(stored_type)
-        decode, subject_field = known
         try:
+            known = self._decoders.get(stored_type)
+            if known is None:
+                known = self._decoders[stored_type] = self._decoder(stored_type)
+            decode, subject_field = known
             event = decode(data)
             _set(event, "timestamp", _decode_effective_at(meta).effective_at)
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+        except _BROKEN as error:
             raise UnreadableEvent(f"{stored_type} in {stream} at version {version}: {error}") from error
         _set(event, "originator_id", stream)
         _set(event, "originator_version", version)
@@ -152,6 +160,8 @@ class EventMapper(Mapper[str]):
     def _decoder(self, stored_type: str) -> tuple[Callable[[bytes], Event], str | None]:
         topic, _, number = stored_type.partition("@")
         version = int(number)
+        if version < 1:
+            raise ValueError("versions count from 1")
         if topic not in _KNOWN or version > _KNOWN[topic].class_version:
             raise NewerEvent(f"{stored_type} was written by a newer release than this one")
         cls: type[Event] = self._resolve(topic)
@@ -159,7 +169,7 @@ class EventMapper(Mapper[str]):
             return msgspec.json.Decoder(cls).decode, cls.SUBJECT
 
         def upcast(data: bytes) -> Event:
-            state = msgspec.json.decode(data)
+            state = _decode_state(data)
             for older in range(version, cls.class_version):
                 getattr(cls, f"upcast_v{older}_v{older + 1}")(state)
             return msgspec.convert(state, cls)

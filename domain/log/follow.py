@@ -25,11 +25,17 @@ _AFTER: Final = f"""
 SELECT {COLUMNS} FROM daysheet.event e WHERE e.position > $1 ORDER BY e.position LIMIT $2
 """
 
+_META: Final = "SELECT meta FROM daysheet.event WHERE position = $1"
+
 log = structlog.get_logger()
 
 
 class HoleInLog(Exception):
     """A position is missing. Going on would show a queue that never was."""
+
+
+class LogReplaced(Exception):
+    """The last event read is not in the log any more: another server took over, or a backup, that knows less."""
 
 
 class Follower:
@@ -46,26 +52,32 @@ class Follower:
     async def batches(self, after: int) -> AsyncIterator[list[Recorded]]:
         """Batches of at least one event; at the end of the log, an empty batch says that there is no more for now.
 
-        Raises HoleInLog. Loses its connection, and finds another, as often as need be.
+        Raises HoleInLog, LogReplaced. Loses its connection, and finds another, as often as need be.
         """
         failures = 0
+        last: bytes | None = None  # the meta of the last event read: no other command's is like it
         while True:
             connection: Connection | None = None
             try:
                 connection = await connect(self._url)
                 connection.add_termination_listener(lambda *_: self._news.set())
                 await connection.add_listener("daysheet_event", lambda *_: self._news.set())
+                if last is not None and await connection.fetchval(_META, after) != last:
+                    raise LogReplaced(f"the log holds another event, or none, at position {after}")
                 while not connection.is_closed():
                     self._news.clear()  # before reading: news that comes meanwhile must wake again
                     rows = await connection.fetch(_AFTER, after, PAGE_ROWS)
                     self.connected, failures = True, 0
                     if rows and (rows[0]["position"] != after + 1 or rows[-1]["position"] != after + len(rows)):
                         raise HoleInLog(f"after position {after} come {rows[0]['position']}..{rows[-1]['position']}")
-                    after += len(rows)
+                    if rows:
+                        after, last = rows[-1]["position"], rows[-1]["meta"]
                     yield [recorded(row) for row in rows]
                     if len(rows) < PAGE_ROWS:
+                        # Not wait_for: before Python 3.12 it forgets a cancellation that comes together with the news.
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+                            async with asyncio.timeout(POLL_SECONDS):
+                                await self._news.wait()
             except FAULTS as fault:
                 log.warning("follower_disconnected", fault=type(fault).__name__, after=after)
             finally:

@@ -29,9 +29,21 @@ _DAY: Final = """
 SELECT position, type, data, stream, version, subject, meta FROM daysheet.event
 WHERE day = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
 """
+_DAY_AFTER: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e WHERE e.day = $1 AND e.position > $2 ORDER BY e.position LIMIT $3
+"""
+# A clinic's own events have its doctor as their subject, and no doctor is an appointment.
+_SUBJECT: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e
+WHERE e.subject = $1 AND e.day IS NOT NULL AND split_part(e.stream, '/', 2) <> $1::text ORDER BY e.position
+"""
+_BOOKINGS: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e WHERE e.subject = ANY($1) AND e.type LIKE 'appointment-booked@%'
+"""
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM daysheet.event"
 _STREAM_OF: Final = """
-SELECT stream FROM daysheet.event WHERE subject = $1 AND day IS NOT NULL ORDER BY position DESC LIMIT 1
+SELECT stream FROM daysheet.event
+WHERE subject = $1 AND day IS NOT NULL AND split_part(stream, '/', 2) <> $1::text ORDER BY position DESC LIMIT 1
 """
 _REQUEST: Final = "SELECT fingerprint, outcome, position FROM daysheet.request WHERE key = $1"
 
@@ -65,6 +77,21 @@ async def day(pool: Pool, date: date, *, after: int, up_to: int, limit: int = PA
     Bare rows: a day may be 30,000 of them, and EventMapper.read takes them as they are.
     """
     return await pool.fetch(_DAY, date, after, up_to, limit)
+
+
+async def day_after(pool: Pool, date: date, *, after: int, limit: int) -> list[Recorded]:
+    """A page of a date's events, in order, with all that is known of them."""
+    return [recorded(row) for row in await pool.fetch(_DAY_AFTER, date, after, limit)]
+
+
+async def subject(pool: Pool, subject: UUID) -> list[Recorded]:
+    """All of an appointment's events, in whatever clinics it stood, in order."""
+    return [recorded(row) for row in await pool.fetch(_SUBJECT, subject)]
+
+
+async def bookings(pool: Pool, appointments: Sequence[UUID]) -> list[Recorded]:
+    """The event that began each of these appointments."""
+    return [recorded(row) for row in await pool.fetch(_BOOKINGS, appointments)]
 
 
 async def head(pool: Pool) -> int:

@@ -56,18 +56,20 @@ CREATE INDEX claim_by_holder ON daysheet.claim (holder);
 
 -- Appends a batch of commands in one transaction, each with its own outcome.
 --
--- Commands are numbered 1..n. The arrays come in three groups: one element per command (keys, fingerprints, outcomes;
--- NULL where the asker sent no Idempotency-Key), one per event, one per change of the vault.
+-- Commands are numbered 1..n. The arrays come in four groups: one element per command (keys, fingerprints, outcomes;
+-- NULL where the asker sent no Idempotency-Key), one per event, one per stream that a command appends nothing to but
+-- rests on at that version, one per change of the vault.
 --   appended   last_position is its last event's; NULL for a command without events
 --   repeated   its events are there already: an earlier try did commit, though nobody heard
 --   replayed   its key was used before, by another command; nothing was appended
 --   claimed    somebody else holds what it claims; nothing was appended
---   conflict   one of its streams has moved on; nothing was appended
+--   conflict   a stream that it appends to, or rests on, has moved on; nothing was appended
 -- The caller sees to it that no two commands of a batch share a stream, a key or a claim.
 CREATE FUNCTION daysheet.append(
     keys bytea[], fingerprints bytea[], outcomes bytea[],
     event_commands int[], streams text[], versions int[], types text[], days date[], subjects uuid[],
     datas bytea[], metas bytea[],
+    rest_commands int[], rest_streams text[], rest_versions int[],
     vault_commands int[], vault_actions text[], vault_subjects uuid[], vault_values bytea[]
 ) RETURNS TABLE (command int, status text, last_position bigint)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -100,6 +102,10 @@ BEGIN
         WHERE version <> 1 + coalesce(
             (SELECT x.version FROM event x WHERE x.stream = first.stream ORDER BY x.version DESC LIMIT 1), 0)
         GROUP BY no
+    ), unfounded AS MATERIALIZED (
+        SELECT DISTINCT no FROM unnest(rest_commands, rest_streams, rest_versions) r(no, stream, version)
+        WHERE version <> coalesce(
+            (SELECT x.version FROM event x WHERE x.stream = r.stream ORDER BY x.version DESC LIMIT 1), 0)
     ), denied AS MATERIALIZED (
         SELECT DISTINCT no
         FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values) v(no, action, subject, value)
@@ -109,12 +115,13 @@ BEGIN
                WHEN moved.by_itself THEN 'repeated'
                WHEN request.key IS NOT NULL THEN 'replayed'
                WHEN denied.no IS NOT NULL THEN 'claimed'
-               WHEN moved.no IS NOT NULL THEN 'conflict'
+               WHEN moved.no IS NOT NULL OR unfounded.no IS NOT NULL THEN 'conflict'
                ELSE 'appended' END ORDER BY c.no)
     INTO statuses
     FROM unnest(keys) WITH ORDINALITY c(key, no)
     LEFT JOIN request ON request.key = c.key
     LEFT JOIN denied ON denied.no = c.no
+    LEFT JOIN unfounded ON unfounded.no = c.no
     LEFT JOIN moved ON moved.no = c.no;
 
     WITH added AS (
@@ -143,10 +150,16 @@ BEGIN
         INSERT INTO patient_key (patient, wrapped)
         SELECT subject, value FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
             v(no, action, subject, value) WHERE action = 'key' AND statuses[no] = 'appended';
+        DELETE FROM search_token USING unnest(vault_commands, vault_actions, vault_subjects, vault_values)
+            v(no, action, subject, value)
+        WHERE action = 'untoken' AND statuses[no] = 'appended' AND token = value AND patient = subject;
         INSERT INTO search_token (token, patient)
         SELECT value, subject FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
             v(no, action, subject, value) WHERE action = 'token' AND statuses[no] = 'appended'
         ON CONFLICT DO NOTHING;
+        DELETE FROM claim USING unnest(vault_commands, vault_actions, vault_subjects, vault_values)
+            v(no, action, subject, value)
+        WHERE action = 'unclaim' AND statuses[no] = 'appended' AND name = value AND holder = subject;
         INSERT INTO claim (name, holder)
         SELECT value, subject FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
             v(no, action, subject, value) WHERE action = 'claim' AND statuses[no] = 'appended'
