@@ -22,8 +22,9 @@ class Digests:
         self._search, self._claim, self._request = secrets["search"], secrets["claim"], secrets["request"]
 
     def claim(self, kind: str, value: str) -> bytes:
-        """The name under which one holder claims `value`; letter case and outer blanks do not make another."""
-        return _digest(self._claim, kind, value.strip().casefold())
+        """The name under which one holder claims `value`; neither letter case nor outer blanks make another,
+        nor does another way to write the same letters."""
+        return _digest(self._claim, kind, unicodedata.normalize("NFKC", value.strip()).casefold())
 
     def request_key(self, actor: str, key: str) -> bytes:
         return _digest(self._request, "key", actor, key)
@@ -35,6 +36,16 @@ class Digests:
         """One token for each beginning of each word of the name, of the phone number and of the mrn."""
         return {_digest(self._search, beginning)[:TOKEN_BYTES] for beginning in _beginnings(details)}
 
+    def question_tokens(self, question: str) -> list[list[bytes]]:
+        """Each of the lists is one reading of the question: a patient who has all its tokens is an answer.
+
+        `ana pet` asks for two words of a name; `+49 151` also for a number that begins with 49151.
+        """
+        words = [word[:LONGEST_BEGINNING] for word in _plain(question).split()]
+        number = _number(question)[:LONGEST_BEGINNING]
+        readings = [words, [number]] if number and words != [number] else [words]
+        return [[_digest(self._search, word)[:TOKEN_BYTES] for word in reading] for reading in readings if reading]
+
 
 def _digest(key: bytes, *parts: str) -> bytes:
     return hmac.digest(key, "\0".join(parts).encode(), "sha256")
@@ -43,12 +54,17 @@ def _digest(key: bytes, *parts: str) -> bytes:
 def _beginnings(details: PatientDetails) -> Iterator[str]:
     words = _plain(details.name).split()[:WORDS_INDEXED]
     if details.phone:
-        words.append("".join(filter(str.isalnum, details.phone)))
+        words.append(_number(details.phone))
     if details.mrn:
         words.append(_plain(details.mrn).strip())
     for word in words:
         for length in range(1, min(len(word), LONGEST_BEGINNING) + 1):
             yield word[:length]
+
+
+def _number(text: str) -> str:
+    """Without the blanks, dashes and brackets that people put into numbers."""
+    return "".join(filter(str.isalnum, _plain(text)))
 
 
 def _plain(text: str) -> str:

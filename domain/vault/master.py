@@ -6,7 +6,9 @@ import base64
 import binascii
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,14 +69,28 @@ def read_master_key(given: str | None, file: Path, *, may_make: bool) -> MasterK
             f"this store has a master key already, and {file} is not there: bring the file back, "
             "or set DAYSHEET_MASTER_KEY"
         )
-    key = secrets.token_bytes(KEY_BYTES)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(base64.b64encode(key) + b"\n")
-        out.flush()
-        os.fsync(out.fileno())  # A vault whose key is lost in a power cut is a vault lost.
-    return MasterKey.of(key)
+    _make(file)
+    return read_master_key(None, file, may_make=False)
+
+
+def _make(file: Path) -> None:
+    """A new key. It appears in one step, whole; where two servers make one at once, there is only the first's."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, unnamed = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+            out.flush()
+            os.fsync(out.fileno())  # A vault whose key is lost in a power cut is a vault lost.
+        with suppress(FileExistsError):
+            os.link(unnamed, file)  # A rename would replace the key that another server has just begun to use.
+    finally:
+        os.unlink(unnamed)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _decode(text: str, source: str) -> bytes:

@@ -53,7 +53,8 @@ class Vault:
     def __init__(self, pool: Pool, master: MasterKey) -> None:
         self._pool = pool
         self._master = master
-        self._keys: OrderedDict[PatientId, AESGCM] = OrderedDict()
+        self._keys: OrderedDict[PatientId, bytes] = OrderedDict()  # an AESGCM of each would take 2,500 bytes more
+        self._forgotten: set[PatientId] = set()
 
     def new_key(self, patient_id: PatientId) -> bytes:
         """Make this patient's key. Returns it wrapped, to be kept with the patient's first event."""
@@ -66,7 +67,8 @@ class Vault:
         missing = [patient_id for patient_id in patient_ids if patient_id not in self._keys]
         if missing:
             for row in await self._pool.fetch(_WRAPPED, missing):
-                self._remember(row["patient"], self._master.unwrap(row["wrapped"]))
+                if row["patient"] not in self._forgotten:
+                    self._remember(row["patient"], self._master.unwrap(row["wrapped"]))
 
     def has_key(self, patient_id: PatientId) -> bool:
         return patient_id in self._keys
@@ -74,6 +76,7 @@ class Vault:
     def forget(self, patient_id: PatientId) -> None:
         """In this process; the store forgets with the event (see the action `forget` in domain/log/append.py)."""
         self._keys.pop(patient_id, None)
+        self._forgotten.add(patient_id)  # A reading under way may still bring the key.
 
     def seal(self, patient_id: PatientId, text: str | None) -> Sealed | None:
         """None for no text, and for a patient already forgotten: what nobody could read again is not kept."""
@@ -87,22 +90,29 @@ class Vault:
         plain = self._open(patient_id, sealed)
         return _decode_details(plain) if plain is not None else None
 
+    def open_text(self, patient_id: PatientId, sealed: Sealed) -> str | None:
+        """None for a patient forgotten. Needs `fetch_keys` first. Raises Tampered."""
+        plain = self._open(patient_id, sealed)
+        return plain.decode() if plain is not None else None
+
     def _seal(self, patient_id: PatientId, plain: bytes) -> Sealed:
         nonce = os.urandom(NONCE_BYTES)
-        return Sealed(FORMAT + nonce + self._keys[patient_id].encrypt(nonce, plain, _bound_to(patient_id)))
+        return Sealed(FORMAT + nonce + AESGCM(self._keys[patient_id]).encrypt(nonce, plain, _bound_to(patient_id)))
 
     def _open(self, patient_id: PatientId, sealed: Sealed) -> bytes | None:
         key = self._keys.get(patient_id)
         if key is None:
             return None
-        nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        format_, nonce, body = sealed[:1], sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         try:
-            return key.decrypt(nonce, body, _bound_to(patient_id))
+            if format_ != FORMAT or len(nonce) != NONCE_BYTES:
+                raise InvalidTag
+            return AESGCM(key).decrypt(nonce, body, _bound_to(patient_id))
         except InvalidTag as error:
             raise Tampered(f"a sealed field of patient {patient_id} was changed") from error
 
     def _remember(self, patient_id: PatientId, key: bytes) -> None:
-        self._keys[patient_id] = AESGCM(key)
+        self._keys[patient_id] = key
         if len(self._keys) > KEYS_CACHED:
             self._keys.popitem(last=False)
 
