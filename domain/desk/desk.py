@@ -4,43 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
-from zoneinfo import ZoneInfo
+from typing import Any, Final
 
 import msgspec
 
-from domain.desk import appointments, clinics, registry
+from domain.desk import appointments, clinics, moves, registry
+from domain.desk.equipment import Equipment
 from domain.desk.outcome import Asker, Contended, Done, KeyReused, Receipt
-from domain.desk.streams import Locks, LockTimeout, Streams
+from domain.desk.streams import LockTimeout
 from domain.desk.work import Work
 from domain.log import read
-from domain.log.append import Claimed, Conflict, KeyUsed, Request, StoreUnavailable, Writer
-from domain.log.codec import EventMapper
-from domain.postgres.connect import FAULTS, Pool
+from domain.log.append import Claimed, Conflict, KeyUsed, Request, StoreUnavailable
+from domain.postgres.connect import FAULTS
 from domain.rules import commands
-from domain.rules.ids import AppointmentId
 from domain.rules.refusals import Refusal
 
-if TYPE_CHECKING:
-    from domain.vault.digests import Digests
-    from domain.vault.sealing import Vault
-
 DECIDE_AGAIN_SECONDS: Final = 2.0
-WHEREABOUTS_KEPT: Final = 100_000
 
 _DECIDE: Final[Mapping[type, Callable[[Work, Any], Awaitable[Receipt]]]] = {
     commands.RegisterDoctor: registry.register_doctor,
+    commands.ChangeDoctor: registry.change_doctor,
     commands.RegisterPatient: registry.register_patient,
+    commands.ChangePatient: registry.change_patient,
     commands.ErasePatient: registry.erase_patient,
     commands.SetUpClinic: clinics.set_up,
+    commands.CloseClinic: clinics.close,
+    commands.ReopenClinic: clinics.reopen,
+    commands.DelayClinic: clinics.delay,
+    commands.FinishClinic: clinics.finish,
     commands.CallNext: clinics.call_next,
+    commands.ReassignClinic: moves.reassign,
     commands.BookAppointment: appointments.book,
+    commands.WalkIn: appointments.walk_in,
     commands.CheckIn: appointments.check_in,
+    commands.CallPatient: appointments.call,
+    commands.RecallPatient: appointments.recall,
+    commands.StartConsultation: appointments.start,
     commands.CompleteConsultation: appointments.complete,
+    commands.PutOnHold: appointments.hold,
+    commands.Resume: appointments.resume,
+    commands.MarkNoShow: appointments.mark_no_show,
+    commands.ChangePriority: appointments.change_priority,
+    commands.MoveAppointment: moves.move,
+    commands.UndoStep: moves.undo,
     commands.CancelAppointment: appointments.cancel,
 }
 
@@ -48,37 +55,9 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode_receipt: Final = msgspec.json.Decoder(Receipt).decode
 
 
-class Whereabouts(OrderedDict[AppointmentId, str]):
-    """The stream each appointment was last seen in."""
-
-    def __setitem__(self, appointment_id: AppointmentId, stream: str) -> None:
-        super().__setitem__(appointment_id, stream)
-        if len(self) > WHEREABOUTS_KEPT:
-            self.popitem(last=False)
-
-
 class Desk:
-    """`now` and `new_id` come from outside: there is no clock and no chance in here."""
-
-    def __init__(
-        self,
-        *,
-        pool: Pool,
-        writer: Writer,
-        vault: Vault,
-        digests: Digests,
-        zone: ZoneInfo,
-        now: Callable[[], datetime],
-        new_id: Callable[[], UUID],
-    ) -> None:
-        self.pool, self.writer, self.vault, self.digests = pool, writer, vault, digests
-        self.now, self.new_id, self._zone = now, new_id, zone
-        self.streams, self.locks, self.whereabouts = Streams(pool), Locks(), Whereabouts()
-        self.mapper = EventMapper()
-
-    def date_of(self, at: datetime) -> date:
-        """The date at that moment in the hospital."""
-        return at.astimezone(self._zone).date()
+    def __init__(self, equipment: Equipment) -> None:
+        self.equipment = equipment
 
     async def handle(self, command: Any, asker: Asker) -> Done:
         """Raises a Refusal, KeyReused, Contended, StoreUnavailable, OutcomeUnknown."""
@@ -104,10 +83,11 @@ class Desk:
     async def _try(self, command: Any, asker: Asker, *, fresh: bool) -> Done | None:
         """Decide once. None where the answer rests on something that may be behind: then decide on what is fresh."""
         key, fingerprint = self._key(command, asker)
-        async with Work(self, asker, command, fresh) as work:
+        async with Work(self.equipment, asker, command, fresh) as work:
             if key is not None:
                 await work.lock(f"#{key.hex()}")  # "#" comes before every stream's name
-                if past := await self._past(key, fingerprint):
+                # At first a key is taken for a new one. If it is not, the append says KeyUsed, before all else.
+                if fresh and (past := await self._past(key, fingerprint)):
                     return past
             try:
                 receipt = await _DECIDE[type(command)](work, command)
@@ -121,25 +101,30 @@ class Desk:
             if not appends and work.from_memory:
                 return None
             position: int | None = None
+            if not appends:
+                receipt = msgspec.structs.replace(receipt, rests_on=work.position)
             if appends or key is not None:
                 request = Request(key, fingerprint, _encode(receipt)) if key is not None else None
                 try:
                     position = await work.commit(request)
                 except Claimed:
                     raise work.claims[0] from None
-            return Done(receipt, position or work.position, appended=appends)
+            return Done(receipt, position or receipt.rests_on, appended=appends)
 
     def _key(self, command: Any, asker: Asker) -> tuple[bytes | None, bytes]:
         """Keyed digests of the idempotency key, within its actor, and of the request."""
         if asker.idempotency_key is None:
             return None, b""
         request = _encode([type(command).__name__, command])
-        return self.digests.request_key(asker.actor, asker.idempotency_key), self.digests.fingerprint(request)
+        return self.equipment.digests.request_key(
+            asker.actor, asker.idempotency_key
+        ), self.equipment.digests.fingerprint(request)
 
     async def _past(self, key: bytes, fingerprint: bytes) -> Done | None:
-        past = await read.past_request(self.pool, key)
+        past = await read.past_request(self.equipment.pool, key)
         if past is None:
             return None
         if past.fingerprint != fingerprint:
             raise KeyReused
-        return Done(_decode_receipt(past.outcome), past.position, appended=False, replayed=True)
+        receipt = _decode_receipt(past.outcome)
+        return Done(receipt, past.position or receipt.rests_on, appended=False, replayed=True)

@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET, structs
 
 from domain.desk.outcome import Receipt
 from domain.log.append import VaultChange
-from domain.rules.commands import ErasePatient, RegisterDoctor, RegisterPatient
-from domain.rules.doctor import Doctor
+from domain.rules.commands import ChangeDoctor, ChangePatient, ErasePatient, RegisterDoctor, RegisterPatient
+from domain.rules.doctor import Doctor, DoctorDetails
 from domain.rules.ids import DoctorId, PatientId, doctor_stream, patient_stream
 from domain.rules.patient import Patient
-from domain.rules.refusals import DoctorCodeTaken, MrnTaken
+from domain.rules.refusals import DoctorCodeTaken, MrnTaken, UnknownPatient
 from domain.vault.sealing import PatientDetails
 
 if TYPE_CHECKING:
     from domain.desk.work import Work
 
-ERASED = "[erased]"
+ERASED: Final = "[erased]"
+_CODE: Final = "doctor code"
+_MRN: Final = "mrn"
 
 
 async def register_doctor(work: Work, command: RegisterDoctor) -> Receipt:
     moment = work.moment()
     doctor_id = DoctorId(work.new_id())
-    work.claim("doctor code", command.code, doctor_id, DoctorCodeTaken)
-    work.begin(
-        Doctor.register(
-            doctor_stream(doctor_id),
-            name=command.name,
-            code=command.code,
-            specialty=command.specialty,
-            department=command.department,
-            room=command.room,
-            reason=command.reason,
-            at=moment.at,
-        )
-    )
+    details = DoctorDetails(command.name, command.code, command.specialty, command.department, command.room)
+    work.claim(_CODE, command.code, doctor_id, DoctorCodeTaken)
+    work.begin(Doctor.register(doctor_stream(doctor_id), details, reason=command.reason, at=moment.at))
     return Receipt("doctor", doctor_id, created=True)
+
+
+async def change_doctor(work: Work, command: ChangeDoctor) -> Receipt:
+    stream = doctor_stream(command.doctor_id)
+    await work.lock(stream)
+    await work.load(stream)
+    doctor = work.doctor(command.doctor_id)
+    work.touch(stream)
+    moment = work.moment()
+    before = doctor.details
+    details = replace(before, **_told(command, before.__slots__))
+    if details.code != before.code:
+        work.exchange(_CODE, before.code, details.code, command.doctor_id, DoctorCodeTaken)
+    doctor.change(details, reason=command.reason, at=moment.at)
+    return Receipt("doctor", command.doctor_id)
 
 
 async def register_patient(work: Work, command: RegisterPatient) -> Receipt:
@@ -51,11 +63,11 @@ async def register_patient(work: Work, command: RegisterPatient) -> Receipt:
         mrn=command.mrn,
         private=command.private,
     )
-    vault = work.desk.vault
+    vault = work.equipment.vault
     work.vault.append(VaultChange("key", patient_id, vault.new_key(patient_id)))
-    work.vault += (VaultChange("token", patient_id, token) for token in work.desk.digests.search_tokens(details))
+    work.vault += (VaultChange("token", patient_id, token) for token in work.equipment.digests.search_tokens(details))
     if command.mrn is not None:
-        work.claim("mrn", command.mrn, patient_id, MrnTaken)
+        work.claim(_MRN, command.mrn, patient_id, MrnTaken)
     work.begin(
         Patient.register(
             patient_stream(patient_id),
@@ -67,6 +79,40 @@ async def register_patient(work: Work, command: RegisterPatient) -> Receipt:
     return Receipt("patient", patient_id, created=True)
 
 
+async def change_patient(work: Work, command: ChangePatient) -> Receipt:
+    stream = patient_stream(command.patient_id)
+    await work.lock(stream)
+    await work.load(stream)
+    patient = work.patient(command.patient_id)
+    work.touch(stream)
+    vault, digests = work.equipment.vault, work.equipment.digests
+    await vault.fetch_keys([command.patient_id])
+    before = vault.open_details(command.patient_id, patient.details)
+    if before is None:
+        raise UnknownPatient  # Forgotten: there is nobody left whose details could change.
+    moment = work.moment()
+    told = _told(command, before.__struct_fields__)
+    details = structs.replace(before, **told | ({"gender": told["gender"] or "unknown"} if "gender" in told else {}))
+    if details == before:
+        return Receipt("patient", command.patient_id)
+    if details.mrn != before.mrn:
+        work.exchange(_MRN, before.mrn, details.mrn, command.patient_id, MrnTaken)
+    old, new = digests.search_tokens(before), digests.search_tokens(details)
+    work.vault += (VaultChange("untoken", command.patient_id, token) for token in old - new)
+    work.vault += (VaultChange("token", command.patient_id, token) for token in new - old)
+    patient.change(
+        vault.seal_details(command.patient_id, details),
+        reason=vault.seal(command.patient_id, command.reason),
+        at=moment.at,
+    )
+    return Receipt("patient", command.patient_id)
+
+
+def _told(command: ChangeDoctor | ChangePatient, fields: Iterable[str]) -> dict[str, Any]:
+    """What a PATCH says of these fields."""
+    return {name: value for name in fields if (value := getattr(command, name)) is not UNSET}
+
+
 async def erase_patient(work: Work, command: ErasePatient) -> Receipt:
     stream = patient_stream(command.patient_id)
     await work.lock(stream)
@@ -75,8 +121,8 @@ async def erase_patient(work: Work, command: ErasePatient) -> Receipt:
     work.touch(stream)
     moment = work.moment()
     if not patient.erased:
-        await work.desk.vault.fetch_keys([command.patient_id])
-        details = work.desk.vault.open_details(command.patient_id, patient.details)
+        await work.equipment.vault.fetch_keys([command.patient_id])
+        details = work.equipment.vault.open_details(command.patient_id, patient.details)
         patient.erase(reason=_without(details, command.reason), at=moment.at)
         work.vault.append(VaultChange("forget", command.patient_id))
     return Receipt("patient", command.patient_id)
@@ -87,6 +133,13 @@ def _without(details: PatientDetails | None, reason: str) -> str:
     if details is None:
         return reason
     personal = {details.name, *details.name.split(), details.phone, details.mrn}
-    for text in sorted((text for text in personal if text and len(text) > 1), key=len, reverse=True):
-        reason = re.sub(re.escape(text), ERASED, reason, flags=re.IGNORECASE)
-    return reason
+    longest_first = sorted((_composed(text) for text in personal if text and len(text) > 1), key=len, reverse=True)
+    if not longest_first:
+        return reason
+    # In one go, or a name such as "Ed" would be found again in what stands for the one before.
+    return re.sub("|".join(map(re.escape, longest_first)), ERASED, _composed(reason), flags=re.IGNORECASE)
+
+
+def _composed(text: str) -> str:
+    """One way of writing an accent, of the two there are."""
+    return unicodedata.normalize("NFC", text)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from domain.postgres.connect import Pool
 
 STREAMS_KEPT: Final = 5_000
-LOCK_SECONDS: Final = 10.0
+LOCK_SECONDS: Final = 5.0
 
 Aggregate = BaseAggregate[str]
 
@@ -41,6 +41,9 @@ class Streams:
         self._pool = pool
         self._mapper = EventMapper()
         self._kept: OrderedDict[str, Stream] = OrderedDict()
+        self._asked: dict[str, int] = {}
+        self._next: asyncio.Task[dict[str, list[Recorded]]] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def load(self, names: Iterable[str]) -> tuple[dict[str, Stream], bool]:
         """Those of these streams that exist, and whether any was kept from before and so may be behind."""
@@ -62,12 +65,26 @@ class Streams:
         return {name: self._kept[name] for name in wanted & self._kept.keys()}
 
     async def _read(self, after: dict[str, int]) -> None:
-        rows = await read.streams(self._pool, after)
-        for name, group in groupby(rows, key=lambda row: str(row.originator_id)):
-            self._fold(name, list(group))
+        rows = await self._rows(after)
         for name in after:
-            if name not in self._kept and name.startswith(PATIENT_DAY + "/"):
+            if name in rows:
+                self._fold(name, rows[name])
+            elif name not in self._kept and name.startswith(PATIENT_DAY + "/"):
                 self.keep(name, Stream(PatientDay.untouched(name), 0))
+
+    async def _rows(self, after: dict[str, int]) -> dict[str, list[Recorded]]:
+        """By stream, others' too: what is asked for while a query is on its way goes into the next one together."""
+        for name, version in after.items():
+            self._asked[name] = min(version, self._asked.get(name, version))
+        if self._next is None:
+            self._next = asyncio.create_task(self._query())
+        return await asyncio.shield(self._next)  # Whoever asked first may go; the others still wait.
+
+    async def _query(self) -> dict[str, list[Recorded]]:
+        async with self._one_at_a_time:
+            after, self._asked, self._next = self._asked, {}, None
+            rows = await read.streams(self._pool, after)
+        return {name: list(group) for name, group in groupby(rows, key=lambda row: str(row.originator_id))}
 
     def _fold(self, name: str, rows: list[Recorded]) -> None:
         kept = self._kept.get(name)
@@ -77,7 +94,7 @@ class Streams:
         for row in rows:
             if aggregate is None or row.originator_version > aggregate.version:  # another reader may have been here
                 aggregate = self._mapper.to_domain_event(row).mutate(aggregate)
-        self.keep(name, Stream(aggregate, rows[-1].id))
+        self.keep(name, Stream(aggregate, max(rows[-1].id, kept.position if kept else 0)))
 
     def keep(self, name: str, stream: Stream) -> None:
         self._kept[name] = stream
