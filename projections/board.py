@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from domain.rules import events
-from domain.rules.clinic import Stage, Status
-from domain.rules.events import Event, Order, Priority
-from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_of
+from domain.rules.events import AppointmentStep, Event, Order, State
+from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_of, clinic_stream
 from domain.rules.line import place
 from projections.shapes import ClinicStatus
 
 NEWS_KEPT: Final = 101
 """One more than an envelope names, to know when there are too many."""
+
+
+class News(msgspec.Struct, frozen=True):
+    """Something happened on this date. A person's change has no doctor and no appointment."""
+
+    sequence: int
+    type: str
+    doctor_id: DoctorId | None
+    appointment_id: AppointmentId | None
 
 
 @dataclass(slots=True, eq=False)
@@ -25,22 +35,14 @@ class Entry:
 
     appointment_id: AppointmentId
     patient_id: PatientId
-    slot: int
-    priority: Priority
+    state: State
     changed: int
-    status: Status = "confirmed"
-    stage: Stage | None = None
-    ticket: str = ""
-    arrival: int = 0
-    arrived_at: datetime = events.NO_TIME
-    called_at: datetime | None = None
-    completed_at: datetime | None = None
     position: int = 0
     encoded: tuple[bytes, bytes] | None = None  # before and after the position; see encoding.py
 
     @property
     def listed(self) -> bool:
-        return self.status != "cancelled"
+        return self.state.status != "cancelled"
 
 
 @dataclass(slots=True, eq=False)
@@ -62,10 +64,12 @@ class Clinic:
     line_moved: bool = False
     listed: list[Entry] | None = None  # by slot; None when it has to be made again
     encoded: bytes | None = None
+    segment: Segment | None = None
+    news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
 
     def line_up(self) -> None:
         """Give every entry its position: 1 is next, 0 is not waiting."""
-        line = [entry for entry in self.entries.values() if entry.stage == "checked_in"]
+        line = [entry for entry in self.entries.values() if entry.state.stage == "checked_in"]
         line.sort(key=self._place)
         for entry in self.entries.values():
             entry.position = 0
@@ -75,29 +79,29 @@ class Clinic:
         self.line_moved = False
 
     def _place(self, entry: Entry) -> Any:
-        return place(
-            self.order,
-            priority=entry.priority,
-            arrived_at=entry.arrived_at,
-            arrival=entry.arrival,
-            slot=entry.slot,
-        )
+        state = entry.state
+        arrived_at = state.arrived_at or events.NO_TIME
+        return place(self.order, priority=state.priority, arrived_at=arrived_at, arrival=state.arrival, slot=state.slot)
+
+    def shows_change(self, position: int) -> None:
+        """What was encoded of it is of yesterday."""
+        self.changed, self.encoded = position, None
+        if self.segment is not None:
+            self.segment.encoded = None
 
     def list_up(self) -> list[Entry]:
         if self.listed is None:
-            self.listed = sorted((e for e in self.entries.values() if e.listed), key=lambda entry: entry.slot)
+            self.listed = sorted((e for e in self.entries.values() if e.listed), key=lambda entry: entry.state.slot)
         return self.listed
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """Something happened on this date. A person's change has no doctor and no appointment."""
+@dataclass(slots=True, eq=False)
+class Segment:
+    """Some clinics that stand behind one another on the board, and their bytes in one piece: see encoding.py."""
 
-    sequence: int
-    type: str
-    doctor_id: DoctorId | None
-    appointment_id: AppointmentId | None
-    clinics: tuple[str, ...]
+    clinics: list[Clinic]
+    encoded: bytes | None = None
+    listed: int = 0
 
 
 class DayBoard:
@@ -110,20 +114,23 @@ class DayBoard:
         self.by_patient: dict[PatientId, set[AppointmentId]] = {}
         self.clinic_of: dict[AppointmentId, str] = {}
         self.news: deque[News] = deque(maxlen=NEWS_KEPT)
-        self.encoded_bytes = 0
+        self.segments: list[Segment] | None = None  # of the clinics by doctor's code; None: to be made again
 
     # --- folding ---------------------------------------------------------------------------------
 
-    def fold(self, position: int, event: Event) -> None:
+    def fold(self, position: int, event: Event) -> bool:
         """An event of one of this date's clinics. Positions only grow: what was folded before is passed over."""
         if position <= self.sequence:
-            return
+            return False
         self.sequence = position
         stream = event.originator_id
         appointment_id = self._FOLD[type(event)](self, stream, event, position)
         clinic = self.clinics[stream]
-        clinic.changed, clinic.encoded = position, None
-        self.news.append(News(position, type(event).__name__, clinic.doctor_id, appointment_id, (stream,)))
+        clinic.shows_change(position)
+        news = News(position, type(event).__name__, clinic.doctor_id, appointment_id)
+        self.news.append(news)
+        clinic.news.append(news)
+        return True
 
     def person_changed(self, patient_id: PatientId, position: int, event_name: str) -> bool:
         """A patient's details are others now, or gone. Returns whether this board shows the patient."""
@@ -132,11 +139,32 @@ class DayBoard:
         if not shown or position <= self.sequence:
             return False
         self.sequence = position
-        for stream, entry in shown:
+        news = News(position, event_name, None, None)
+        self.news.append(news)
+        for _, entry in shown:
             entry.changed, entry.encoded = position, None
-            self.clinics[stream].changed, self.clinics[stream].encoded = position, None
-        self.news.append(News(position, event_name, None, None, tuple({stream for stream, _ in shown})))
+        for clinic in {stream: self.clinics[stream] for stream, _ in shown}.values():
+            clinic.shows_change(position)
+            clinic.news.append(news)
         return True
+
+    def doctor_changed(self, doctor_id: DoctorId, position: int, event_name: str) -> bool:
+        """A doctor's details are others now. Returns whether this board shows the doctor."""
+        clinic = self.clinics.get(clinic_stream(doctor_id, self.date))
+        if clinic is None or position <= self.sequence:
+            return False
+        self.sequence = position
+        clinic.shows_change(position)
+        self.segments = None  # The doctor's code may be another, and doctors are ordered by it.
+        news = News(position, event_name, None, None)
+        self.news.append(news)
+        clinic.news.append(news)
+        return True
+
+    def doctor_was_changed(self, clinic: Clinic, position: int) -> None:
+        """While loading: the doctor's last event, which may be newer than all of the date's own."""
+        clinic.changed = max(clinic.changed, position)
+        self.sequence = max(self.sequence, position)
 
     def person_was_changed(self, patient_id: PatientId, position: int) -> None:
         """While loading: the patient's last event, which may be newer than all of the date's own."""
@@ -162,21 +190,23 @@ class DayBoard:
     def patients(self) -> Iterator[PatientId]:
         return iter(self.by_patient)
 
-    def news_after(self, sequence: int, clinic: str | None = None) -> list[News] | None:
-        """What happened after `sequence`, of one clinic or of all; None where it is too much to tell."""
-        if len(self.news) == NEWS_KEPT and self.news[0].sequence > sequence:
+    def news_after(self, sequence: int, stream: str | None = None) -> list[News] | None:
+        """What happened after `sequence`, in one clinic or in all; None where it is too much to tell."""
+        teller = self if stream is None else self.clinics.get(stream)
+        kept: deque[News] = teller.news if teller is not None else deque()
+        if len(kept) == NEWS_KEPT and kept[0].sequence > sequence:
             return None
-        return [news for news in self.news if news.sequence > sequence and (clinic is None or clinic in news.clinics)]
+        return [news for news in kept if news.sequence > sequence]
+
+    def forget_news(self) -> None:
+        """What was folded so far is told by a snapshot."""
+        self.news.clear()
+        for clinic in self.clinics.values():
+            clinic.news.clear()
 
     def _entry(self, appointment_id: AppointmentId) -> tuple[str, Entry]:
         stream = self.clinic_of[appointment_id]
         return stream, self.clinics[stream].entries[appointment_id]
-
-    def _stepped(self, stream: str, event: events.AppointmentEvent, position: int) -> tuple[Clinic, Entry]:
-        clinic = self.clinics[stream]
-        entry = clinic.entries[event.appointment_id]
-        entry.changed, entry.encoded = position, None
-        return clinic, entry
 
     def _opened(self, stream: str, event: events.ClinicOpened, position: int) -> None:
         self.clinics[stream] = Clinic(
@@ -189,54 +219,103 @@ class DayBoard:
             changed=position,
         )
 
+        self.segments = None
+
     def _changed(self, stream: str, event: events.ClinicChanged, position: int) -> None:
         clinic = self.clinics[stream]
         clinic.capacity, clinic.starts_at, clinic.slot_minutes = event.capacity, event.starts_at, event.slot_minutes
         clinic.room, clinic.order = event.room, event.order
         clinic.line_moved = True
 
+    def _closed(self, stream: str, event: events.ClinicClosed, position: int) -> None:
+        self.clinics[stream].status = "closed"
+
+    def _reopened(self, stream: str, event: events.ClinicReopened, position: int) -> None:
+        self.clinics[stream].status = "open"
+
+    def _delayed(self, stream: str, event: events.ClinicDelayed, position: int) -> None:
+        clinic = self.clinics[stream]
+        clinic.delay_minutes, clinic.note = event.minutes, event.note
+
+    def _finished(self, stream: str, event: events.ClinicFinished, position: int) -> None:
+        self.clinics[stream].status = "finished"
+
     def _booked(self, stream: str, event: events.AppointmentBooked, position: int) -> AppointmentId:
-        clinic, appointment_id = self.clinics[stream], event.appointment_id
-        clinic.entries[appointment_id] = Entry(
-            appointment_id, event.patient_id, event.slot, event.priority, changed=position
-        )
+        return self._take_in(stream, event.appointment_id, event.patient_id, event.state(), position)
+
+    def _stepped(self, stream: str, event: AppointmentStep, position: int) -> AppointmentId:
+        """A step says itself how its appointment stands afterwards."""
+        self._becomes(stream, event.appointment_id, event.after, position)
+        return event.appointment_id
+
+    def _moved_in(self, stream: str, event: events.AppointmentMovedIn, position: int) -> AppointmentId:
+        return self._take_in(stream, event.appointment_id, event.patient_id, event.state, position)
+
+    def _moved_out(self, stream: str, event: events.AppointmentMovedOut, position: int) -> AppointmentId:
+        return self._let_go(stream, event.appointment_id)
+
+    def _undone(self, stream: str, event: events.StepUndone, position: int) -> AppointmentId:
+        state = event.state
+        if state is None:
+            return self._let_go(stream, event.appointment_id)
+        if event.patient_id is not None:
+            return self._take_in(stream, event.appointment_id, event.patient_id, state, position)
+        self._becomes(stream, event.appointment_id, lambda _: state, position)
+        return event.appointment_id
+
+    # --- where appointments stand ----------------------------------------------------------------
+
+    def _becomes(
+        self, stream: str, appointment_id: AppointmentId, after: Callable[[State], State], position: int
+    ) -> None:
+        clinic = self.clinics[stream]
+        entry = clinic.entries[appointment_id]
+        before, was_listed = entry.state, entry.listed
+        entry.state = after(before)
+        entry.changed, entry.encoded = position, None
+        if entry.listed != was_listed or entry.state.slot != before.slot:
+            clinic.listed = None
+        # A step far from the line, such as a completion, leaves everybody's position as it is.
+        clinic.line_moved |= "checked_in" in (before.stage, entry.state.stage)
+
+    def _take_in(
+        self, stream: str, appointment_id: AppointmentId, patient_id: PatientId, state: State, position: int
+    ) -> AppointmentId:
+        clinic = self.clinics[stream]
+        clinic.entries[appointment_id] = Entry(appointment_id, patient_id, state, changed=position)
         clinic.listed = None
+        clinic.line_moved |= state.stage == "checked_in"
         self.clinic_of[appointment_id] = stream
-        self.by_patient.setdefault(event.patient_id, set()).add(appointment_id)
+        self.by_patient.setdefault(patient_id, set()).add(appointment_id)
         return appointment_id
 
-    def _cancelled(self, stream: str, event: events.AppointmentCancelled, position: int) -> AppointmentId:
-        clinic, entry = self._stepped(stream, event, position)
-        clinic.line_moved |= entry.stage == "checked_in"
-        entry.status, entry.stage = "cancelled", None
+    def _let_go(self, stream: str, appointment_id: AppointmentId) -> AppointmentId:
+        clinic = self.clinics[stream]
+        entry = clinic.entries.pop(appointment_id)
         clinic.listed = None
-        return event.appointment_id
-
-    def _checked_in(self, stream: str, event: events.PatientCheckedIn, position: int) -> AppointmentId:
-        clinic, entry = self._stepped(stream, event, position)
-        entry.stage, entry.ticket = "checked_in", event.ticket
-        entry.arrived_at, entry.arrival = event.timestamp, position
-        clinic.line_moved = True
-        return event.appointment_id
-
-    def _called(self, stream: str, event: events.PatientCalled, position: int) -> AppointmentId:
-        clinic, entry = self._stepped(stream, event, position)
-        entry.stage, entry.called_at = "called", event.timestamp
-        clinic.line_moved = True
-        return event.appointment_id
-
-    def _completed(self, stream: str, event: events.ConsultationCompleted, position: int) -> AppointmentId:
-        _, entry = self._stepped(stream, event, position)
-        entry.status = entry.stage = "completed"
-        entry.completed_at = event.timestamp
-        return event.appointment_id
+        clinic.line_moved |= entry.state.stage == "checked_in"
+        if self.clinic_of[appointment_id] == stream:
+            del self.clinic_of[appointment_id]
+            self.by_patient[entry.patient_id].discard(appointment_id)
+        return appointment_id
 
     _FOLD: ClassVar[dict[type[Event], Callable[[DayBoard, str, Any, int], AppointmentId | None]]] = {
         events.ClinicOpened: _opened,
         events.ClinicChanged: _changed,
+        events.ClinicClosed: _closed,
+        events.ClinicReopened: _reopened,
+        events.ClinicDelayed: _delayed,
+        events.ClinicFinished: _finished,
         events.AppointmentBooked: _booked,
-        events.AppointmentCancelled: _cancelled,
-        events.PatientCheckedIn: _checked_in,
-        events.PatientCalled: _called,
-        events.ConsultationCompleted: _completed,
+        events.AppointmentMovedIn: _moved_in,
+        events.AppointmentMovedOut: _moved_out,
+        events.StepUndone: _undone,
+        **dict.fromkeys(events.STEPS, _stepped),
     }
+
+
+def brings(event: Event) -> PatientId | None:
+    """The patient whom an event brings onto a board, if it brings one."""
+    if isinstance(event, events.AppointmentBooked | events.AppointmentMovedIn | events.StepUndone):
+        return event.patient_id
+    return None

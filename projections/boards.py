@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -15,9 +15,11 @@ import structlog
 
 from domain.log import read
 from domain.log.codec import EventMapper, UnreadableEvent
-from domain.rules.events import AppointmentBooked, Event
-from domain.rules.ids import PatientId
-from projections.board import DayBoard
+from domain.rules.events import Event
+from domain.rules.ids import DoctorId, PatientId
+from domain.vault.master import WrongMasterKey
+from domain.vault.sealing import Tampered
+from projections.board import DayBoard, brings
 from projections.directory import Directory
 
 if TYPE_CHECKING:
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
 
 BUDGET_BYTES: Final = 512 * 2**20
 """How much the boards that nobody watches may take, together with the watched ones."""
-APPOINTMENT_BYTES: Final = 1_700
+APPOINTMENT_BYTES: Final = 3_400
 """What one appointment takes, its patient and its cached bytes included: `scripts/bench memory` measures it."""
+BOARD_BYTES: Final = 8_000
+"""What a date with nobody on it takes: whoever asks for every date of a century must not fill the memory."""
 
 log = structlog.get_logger()
+
+
+POISON: Final = (UnreadableEvent, LookupError, Tampered, WrongMasterKey)
+"""Bytes that are no event, an event of something that is not there, a patient whose details cannot be opened."""
 
 
 class Unavailable(Exception):
@@ -37,18 +45,10 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """An event on its way to a board: one of its clinics' own, or with a patient's id a change of that person."""
+    """An event on its way to a board that is being loaded. `fold_into` says whether it changed what is shown."""
 
-    position: int
     event: Event
-    patient_id: PatientId | None
-
-    def fold_into(self, board: DayBoard) -> bool:
-        """Whether it changed what the board shows."""
-        if self.patient_id is not None:
-            return board.person_changed(self.patient_id, self.position, type(self.event).__name__)
-        board.fold(self.position, self.event)
-        return True
+    fold_into: Callable[[DayBoard], bool]
 
 
 class Boards:
@@ -62,6 +62,8 @@ class Boards:
         self._arrived: dict[date, list[_Arrival]] = {}
         self._watched: dict[date, int] = {}
         self._broken: set[date] = set()
+        self.given_up: Callable[[DayBoard], None] = lambda board: None
+        """Called with a board that was loaded and can no longer be shown."""
         self.applied = 0
         """The projector's position: every loaded board has folded all there is up to here."""
 
@@ -107,23 +109,21 @@ class Boards:
         up_to = self.applied
         try:
             board = DayBoard(day)
-            await self._fold_rows(board, up_to)
-            await self._directory.have([*board.patients(), *self._booked_meanwhile(day)])
+            with _no_garbage_collection():
+                await self._fold_rows(board, up_to)
+                await self._directory.have([*board.patients(), *self._booked_meanwhile(day)])
             while late := [p for p in self._booked_meanwhile(day) if self._directory.person(p) is None]:
                 await self._directory.have(late)
             # From here to the end there is no await: nothing can arrive unseen.
-            for patient_id in board.patients():
-                person = self._directory.person(patient_id)
-                if person is not None and person.sequence <= up_to:
-                    board.person_was_changed(patient_id, person.sequence)
+            self._fold_people(board, up_to)
             for arrival in self._arrived[day]:
                 arrival.fold_into(board)
-        except UnreadableEvent as error:
+        except POISON as error:
             self.give_up(day, error)
             raise Unavailable(day) from error
         finally:
             del self._arrived[day]
-        board.news.clear()
+        board.forget_news()
         self._directory.hold(board.patients())
         self._loaded[day] = board
         self._make_room()
@@ -133,23 +133,35 @@ class Boards:
         after = 0
         while True:
             rows = await read.day(self._pool, board.date, after=after, up_to=up_to)
-            with _no_garbage_collection():
-                for position, stored_type, data, stream, version, subject, meta in rows:
-                    board.fold(position, self._mapper.read(stored_type, data, stream, version, subject, meta))
+            for position, stored_type, data, stream, version, subject, meta in rows:
+                board.fold(position, self._mapper.read(stored_type, data, stream, version, subject, meta))
             if len(rows) < read.PAGE_ROWS:
                 return
             after = rows[-1]["position"]
 
     def _booked_meanwhile(self, day: date) -> list[PatientId]:
         arrived = (arrival.event for arrival in self._arrived[day])
-        return [event.patient_id for event in arrived if isinstance(event, AppointmentBooked)]
+        return [patient_id for event in arrived if (patient_id := brings(event)) is not None]
 
     async def as_of(self, day: date, sequence: int) -> DayBoard:
         """A board of its own, as the log had it at a position. People are shown as they are now."""
         board = DayBoard(day)
-        await self._fold_rows(board, sequence)
-        await self._directory.have(board.patients())
+        with _no_garbage_collection():
+            await self._fold_rows(board, sequence)
+            await self._directory.have(board.patients())
+        self._fold_people(board, sequence)
+        board.forget_news()
         return board
+
+    def _fold_people(self, board: DayBoard, up_to: int) -> None:
+        for patient_id in board.patients():
+            person = self._directory.person(patient_id)
+            if person is not None and person.sequence <= up_to:
+                board.person_was_changed(patient_id, person.sequence)
+        for clinic in board.clinics.values():
+            doctor = self._directory.doctors.get(clinic.doctor_id)
+            if doctor is not None and doctor.sequence <= up_to:
+                board.doctor_was_changed(clinic, doctor.sequence)
 
     # --- following -------------------------------------------------------------------------------
 
@@ -160,31 +172,46 @@ class Boards:
     def fold(self, day: date, position: int, event: Event) -> DayBoard | None:
         """One event of a date, with its patient at hand. Returns the board it changed, if that is loaded."""
         if day in self._arrived:
-            self._arrived[day].append(_Arrival(position, event, None))
+            self._arrived[day].append(_Arrival(event, lambda board: board.fold(position, event)))
         board = self._loaded.get(day)
         if board is not None:
-            if isinstance(event, AppointmentBooked) and event.patient_id not in board.by_patient:
-                self._directory.hold([event.patient_id])
-            board.fold(position, event)
+            if (patient_id := brings(event)) is not None and patient_id not in board.by_patient:
+                self._directory.hold([patient_id])
+            try:
+                board.fold(position, event)
+            except POISON as error:
+                self.give_up(day, error)
+                return None
         return board
 
     def person_changed(self, patient_id: PatientId, position: int, event: Event) -> list[DayBoard]:
         """Returns the loaded boards that show this patient."""
-        change = _Arrival(position, event, patient_id)
+        name = type(event).__name__
+        return self._everywhere(_Arrival(event, lambda board: board.person_changed(patient_id, position, name)))
+
+    def doctor_changed(self, doctor_id: DoctorId, position: int, event: Event) -> list[DayBoard]:
+        """Returns the loaded boards that show this doctor."""
+        name = type(event).__name__
+        return self._everywhere(_Arrival(event, lambda board: board.doctor_changed(doctor_id, position, name)))
+
+    def _everywhere(self, change: _Arrival) -> list[DayBoard]:
         for arrived in self._arrived.values():
             arrived.append(change)
         return [board for board in self._loaded.values() if change.fold_into(board)]
 
     def give_up(self, day: date, error: Exception) -> None:
         """This date's record cannot be read: say so, and go on with the others."""
-        log.error("day_unavailable", date=str(day), error=str(error))
+        log.error("day_unavailable", date=str(day), error=repr(error))
         self._broken.add(day)
-        self._drop(day)
+        board = self._loaded.get(day)
+        if board is not None:
+            self._drop(day)
+            self.given_up(board)
 
     # --- letting go ------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        sizes = {day: APPOINTMENT_BYTES * len(board.clinic_of) for day, board in self._loaded.items()}
+        sizes = {day: BOARD_BYTES + APPOINTMENT_BYTES * len(board.clinic_of) for day, board in self._loaded.items()}
         excess = sum(sizes.values()) - self._budget_bytes
         newest = next(reversed(self._loaded))
         for day in [day for day in self._loaded if day not in self._watched and day != newest]:

@@ -43,14 +43,15 @@ class Person:
             gender=details.gender,
         )
 
-    def card(self, today: date) -> PatientCard:
+    def card(self) -> PatientCard:
+        """As registered: `age` is the one that was told, if one was."""
         details = self.details
         return PatientCard(
             id=self.patient_id,
             name=details.name,
             phone=details.phone,
             birth_date=details.birth_date,
-            age=_age(details, today),
+            age=details.age,
             gender=details.gender,
             mrn=details.mrn,
             private=details.private,
@@ -73,6 +74,9 @@ class Directory:
         self.doctors: dict[DoctorId, DoctorCard] = {}
         self._people: OrderedDict[PatientId, Person] = OrderedDict()
         self._held: Counter[PatientId] = Counter()
+        self._being_read: Counter[PatientId] = Counter()
+        self._passed: dict[PatientId, int] = {}
+        """Of those being read: the last of their events that the projector has seen meanwhile."""
 
     # --- doctors ---------------------------------------------------------------------------------
 
@@ -85,7 +89,7 @@ class Directory:
         known = self.doctors.get(doctor_id)
         if known is not None and row.id <= known.sequence:
             return
-        if isinstance(event, events.DoctorRegistered):
+        if isinstance(event, events.DoctorRegistered | events.DoctorDetailsChanged):
             self.doctors[doctor_id] = DoctorCard(
                 id=doctor_id,
                 name=event.name,
@@ -105,21 +109,41 @@ class Directory:
     async def have(self, patient_ids: Iterable[PatientId]) -> None:
         """Have these patients at hand, as far as they exist."""
         missing = {patient_id for patient_id in patient_ids if patient_id not in self._people}
-        if not missing:
-            return
-        rows = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
-        await self._vault.fetch_keys(missing)
-        for row in rows:
-            self._fold(row, self._mapper.to_domain_event(row))
+        while missing:
+            self._being_read.update(missing)
+            try:
+                rows = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
+                await self._vault.fetch_keys(missing)
+                # From here on there is no await. Whoever changed since the rows were read is read again.
+                newest = {PatientId(row.subject): row.id for row in rows}
+                changed = {patient_id for patient_id, last in newest.items() if self._passed.get(patient_id, 0) > last}
+                for row in rows:
+                    if row.subject not in changed:
+                        self._fold(row, self._mapper.to_domain_event(row))
+            finally:
+                self._read_no_more(missing)
+            missing = changed
 
     def fold_patient(self, row: Recorded, event: Event) -> None:
         """A patient's own event, as it happens."""
         patient_id = PatientId(row.subject)
         if isinstance(event, events.PatientErased):
             self._vault.forget(patient_id)
+            # Kept also when nobody has asked: a reading under way may still hold the key.
+            self._keep(Person(patient_id, ERASED, row.id))
+            return
+        if patient_id in self._being_read:
+            self._passed[patient_id] = row.id
         # Whose key is not at hand is somebody else's patient so far: `have` will read them when needed.
         if patient_id in self._people or self._vault.has_key(patient_id):
             self._fold(row, event)
+
+    def _read_no_more(self, patient_ids: Iterable[PatientId]) -> None:
+        self._being_read.subtract(patient_ids)
+        for patient_id in patient_ids:
+            if self._being_read[patient_id] <= 0:
+                del self._being_read[patient_id]
+                self._passed.pop(patient_id, None)
 
     def _fold(self, row: Recorded, event: Event) -> None:
         """With the patient's key at hand, unless it is forgotten."""
@@ -127,7 +151,7 @@ class Directory:
         known = self._people.get(patient_id)
         if known is not None and row.id <= known.sequence:
             return
-        if isinstance(event, events.PatientRegistered):
+        if isinstance(event, events.PatientRegistered | events.PatientDetailsChanged):
             details = self._vault.open_details(patient_id, event.details)
             self._keep(Person(patient_id, details or ERASED, row.id))
         elif isinstance(event, events.PatientErased) and known is not None:

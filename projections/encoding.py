@@ -1,11 +1,12 @@
-"""Board → JSON bytes, by part. One change encodes one appointment again; the rest is joined from what is there.
+"""Board → JSON bytes, by part. One change encodes one appointment again; the rest is what is there already.
 
-    day     = head, doctor blocks by code, tail          joined for every state that is published
+    day     = head, segments, tail                       pieces that sockets take as they are
+    segment = some doctor blocks, by doctor's code       kept in Segment.encoded until one of them changes
     block   = doctor, counts, clinic, appointments       kept in Clinic.encoded until the clinic changes
     entry   = bytes before and after the position        kept in Entry.encoded; a call moves the whole line, and
                                                          only the number between the two is another one
 
-What is joined here must equal what msgspec makes of projections/shapes.py.
+What comes of it must equal what msgspec makes of projections/shapes.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from projections import shapes
-from projections.board import Clinic, DayBoard, Entry
+from projections.board import Clinic, DayBoard, Entry, Segment
 from projections.shapes import BoardDoctor, ClinicBlock
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 BOARD_FORMAT: Final = 1
 """Part of the epoch: another number tells clients that what they hold cannot be continued."""
+
+SEGMENT_CLINICS: Final = 16
+"""Fewer make more pieces to send, more make more bytes to join when one of them changes."""
 
 _BLOCK: Final = b'{"doctor":%b,"total_appointments":%d,"checked_in_count":%d,"clinic":%b,"appointments":[%b]}'
 
@@ -43,16 +47,22 @@ class Encoder:
         return at.astimezone(self._zone).isoformat(timespec="seconds")
 
     def day(self, board: DayBoard, now: datetime) -> bytes:
-        """A shapes.Day."""
-        clinics = self._by_code(board)
-        blocks = b",".join([clinic.encoded or self._block(board, clinic) for clinic in clinics])
-        total = sum(len(clinic.list_up()) for clinic in clinics)
+        """A shapes.Day, in one piece."""
+        return b"".join(self.day_pieces(board, now))
+
+    def day_pieces(self, board: DayBoard, now: datetime) -> list[bytes]:
+        """A shapes.Day, still to be joined: sockets take pieces as they are, and copying 2 MB takes longer than all
+        the rest."""
+        segments = board.segments
+        if segments is None:
+            segments = board.segments = self._segments(board)
+        blocks = [segment.encoded or self._segment(board, segment) for segment in segments]
         head = b'{"date":"%b","total_appointments":%d,"total_doctors":%d,"doctors":[' % (
             board.date.isoformat().encode(),
-            total,
-            len(clinics),
+            sum([segment.listed for segment in segments]),
+            len(board.clinics),
         )
-        return b"".join((head, blocks, b'],"timestamp":"', self.time(now).encode(), b'"}'))
+        return [head, *blocks, b'],"timestamp":"%b"}' % self.time(now).encode()]
 
     def doctor_day(self, board: DayBoard, stream: str, doctor: BoardDoctor, now: datetime) -> bytes:
         """A shapes.DoctorDay."""
@@ -73,9 +83,9 @@ class Encoder:
             doctor_id=clinic.doctor_id,
             patient_id=entry.patient_id,
             date=day,
-            slot=entry.slot,
-            status=entry.status,
-            priority=entry.priority,
+            slot=entry.state.slot,
+            status=entry.state.status,
+            priority=entry.state.priority,
             queue=self._queue(entry),
             sequence=entry.changed,
         )
@@ -101,9 +111,23 @@ class Encoder:
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _by_code(self, board: DayBoard) -> list[Clinic]:
+    def _segments(self, board: DayBoard) -> list[Segment]:
+        """The clinics by their doctors' codes, a few to a segment."""
         doctors = self._directory.doctors
-        return sorted(board.clinics.values(), key=lambda clinic: doctors[clinic.doctor_id].code)
+        clinics = sorted(board.clinics.values(), key=lambda clinic: doctors[clinic.doctor_id].code)
+        segments = [Segment(clinics[at : at + SEGMENT_CLINICS]) for at in range(0, len(clinics), SEGMENT_CLINICS)]
+        for segment in segments:
+            for clinic in segment.clinics:
+                clinic.segment = segment
+        return segments
+
+    def _segment(self, board: DayBoard, segment: Segment) -> bytes:
+        """With a comma in front, unless it is the first."""
+        assert board.segments is not None
+        encoded = b",".join([clinic.encoded or self._block(board, clinic) for clinic in segment.clinics])
+        segment.listed = sum([len(clinic.list_up()) for clinic in segment.clinics])
+        segment.encoded = encoded if segment is board.segments[0] else b"," + encoded
+        return segment.encoded
 
     def _block(self, board: DayBoard, clinic: Clinic) -> bytes:
         if clinic.line_moved:
@@ -116,7 +140,7 @@ class Encoder:
         clinic.encoded = _BLOCK % (
             _encode(self.doctor(clinic)),
             len(listed),
-            sum(entry.stage is not None for entry in listed),
+            sum(entry.state.stage is not None for entry in listed),
             _encode(self.clinic(clinic)),
             b",".join(parts),
         )
@@ -127,9 +151,9 @@ class Encoder:
         assert person is not None, "the projector has everyone on a board at hand"
         before = b'{"appointment_id":"%b","slot":%d,"status":"%b","priority":"%b","patient":%b,"queue":' % (
             str(entry.appointment_id).encode(),
-            entry.slot,
-            entry.status.encode(),
-            entry.priority.encode(),
+            entry.state.slot,
+            entry.state.status.encode(),
+            entry.state.priority.encode(),
             _encode(person.on_board(board.date)),
         )
         queue = self._queue(entry)
@@ -141,15 +165,16 @@ class Encoder:
         return entry.encoded
 
     def _queue(self, entry: Entry) -> shapes.QueueEntry | None:
-        if entry.stage is None:
+        state = entry.state
+        if state.stage is None or state.arrived_at is None or state.ticket is None:
             return None
         return shapes.QueueEntry(
             position=entry.position,
-            checked_in_at=self.time(entry.arrived_at),
-            called_at=self.time(entry.called_at) if entry.called_at else None,
-            completed_at=self.time(entry.completed_at) if entry.completed_at else None,
-            status=entry.stage,
-            ticket=entry.ticket,
+            checked_in_at=self.time(state.arrived_at),
+            called_at=self.time(state.called_at) if state.called_at else None,
+            completed_at=self.time(state.completed_at) if state.completed_at else None,
+            status=state.stage,
+            ticket=state.ticket,
         )
 
 

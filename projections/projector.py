@@ -16,11 +16,10 @@ import structlog
 from domain.log import read
 from domain.log.codec import EventMapper, Recorded, UnreadableEvent
 from domain.postgres.connect import FAULTS
-from domain.rules import events
 from domain.rules.events import Event
-from domain.rules.ids import DOCTOR, PATIENT, PatientId
-from projections.board import DayBoard
-from projections.boards import Boards
+from domain.rules.ids import DOCTOR, PATIENT, DoctorId, PatientId
+from projections.board import DayBoard, brings
+from projections.boards import POISON, Boards
 from projections.directory import Directory
 
 if TYPE_CHECKING:
@@ -103,6 +102,10 @@ class Projector:
             try:
                 await self._directory.have(wanted)
                 tried |= wanted
+            except POISON as error:
+                for row, fact in facts:
+                    if row.day is not None and brings(fact) in wanted:
+                        self._boards.give_up(row.day, error)
             except FAULTS as fault:
                 log.warning("people_not_readable", fault=type(fault).__name__)
                 await asyncio.sleep(PEOPLE_RETRY_SECONDS)
@@ -110,12 +113,12 @@ class Projector:
     def _booked(self, facts: Sequence[tuple[Recorded, Event]]) -> set[PatientId]:
         """Patients whom these bookings bring onto a board in memory, and who are not at hand."""
         return {
-            fact.patient_id
+            patient_id
             for row, fact in facts
-            if isinstance(fact, events.AppointmentBooked)
-            and row.day is not None
+            if row.day is not None
             and self._boards.shows(row.day)
-            and self._directory.person(fact.patient_id) is None
+            and (patient_id := brings(fact)) is not None
+            and self._directory.person(patient_id) is None
         }
 
     def _fold(self, row: Recorded, fact: Event) -> list[DayBoard]:
@@ -126,7 +129,8 @@ class Projector:
         kind = fact.originator_id.partition("/")[0]
         if kind == DOCTOR:
             self._directory.fold_doctor(row, fact)
-        elif kind == PATIENT:
+            return self._boards.doctor_changed(DoctorId(row.subject), row.id, fact)
+        if kind == PATIENT:
             self._directory.fold_patient(row, fact)
             return self._boards.person_changed(PatientId(row.subject), row.id, fact)
         return []

@@ -7,13 +7,12 @@ equal. Times are RFC 3339 in the hospital's zone, to the second.
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from domain.rules.clinic import Stage, Status
 from domain.rules.commands import Gender
-from domain.rules.events import Order, Priority
+from domain.rules.events import Order, Priority, Stage, Status
 from domain.rules.ids import AppointmentId, DoctorId, PatientId
 
 ClinicStatus = Literal["open", "closed", "finished"]
@@ -103,6 +102,18 @@ class DoctorDay(Shape, frozen=True, kw_only=True):
     timestamp: str
 
 
+class Why(Shape, frozen=True, kw_only=True):
+    """Why an entry stands where it does: how many are ahead because they are more urgent, how many by the clinic's
+    order among those as urgent; and whether the place was kept during a hold."""
+
+    text: str
+    order: Order
+    priority: Priority
+    ahead_by_priority: int
+    ahead_by_order: int
+    place_kept: bool
+
+
 class Appointment(Shape, frozen=True, kw_only=True):
     """An appointment as a command's answer has it."""
 
@@ -115,6 +126,47 @@ class Appointment(Shape, frozen=True, kw_only=True):
     priority: Priority
     queue: QueueEntry | None
     sequence: int
+
+
+class ExplainedAppointment(Appointment, frozen=True, kw_only=True):
+    """An appointment, and for one that is waiting, why it stands where it does."""
+
+    why: Why | msgspec.UnsetType = msgspec.UNSET
+
+
+class Reassigned(Shape, frozen=True, kw_only=True):
+    """Who moved when a clinic was reassigned."""
+
+    moved: list[Appointment]
+    sequence: int
+
+
+class NobodyCalled(Shape, frozen=True, kw_only=True):
+    """What call-next answers when it completed somebody and nobody is waiting."""
+
+    appointment_id: None = None
+    doctor_id: DoctorId
+    patient_id: None = None
+    date: datetime.date
+    slot: None = None
+    status: None = None
+    priority: None = None
+    queue: None = None
+    sequence: int
+
+
+class EventRecord(Shape, frozen=True, kw_only=True):
+    """One event: `data` is what its type tells beside. `reason` of an erased patient's event is null."""
+
+    sequence: int
+    type: str
+    recorded_at: str
+    effective_at: str
+    actor: str
+    reason: str | None
+    doctor_id: DoctorId
+    appointment_id: AppointmentId | None
+    data: dict[str, Any]
 
 
 class ClinicCard(ClinicBlock, frozen=True, kw_only=True):
