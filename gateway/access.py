@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ _EXPOSED: Final = "Idempotency-Replayed, Retry-After"
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 _HEADERS: Final = "Content-Type, Idempotency-Key, Authorization, X-Request-ID"
 PREFLIGHT_SECONDS: Final = 600
+PAGES_OPENED_AS_FILES: Final = frozenset({"null", "file://"})
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]*)?")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,7 +29,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def asker(request: web.Request) -> Asker:
     """Raises Problem for a malformed key."""
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= KEY_LENGTH:
+    if key is not None and not (1 <= len(key) <= KEY_LENGTH and _is_text(key)):
         raise Problem(
             400, "invalid_request", f"Idempotency-Key has 1 to {KEY_LENGTH} characters", key="Idempotency-Key"
         )
@@ -35,7 +38,7 @@ def asker(request: web.Request) -> Asker:
         actor="developer",
         role="developer",
         idempotency_key=key,
-        correlation_id=correlation_id[:CORRELATION_LENGTH] if correlation_id else None,
+        correlation_id=correlation_id[:CORRELATION_LENGTH] if correlation_id and _is_text(correlation_id) else None,
     )
 
 
@@ -71,7 +74,7 @@ def guard(allowed_origins: tuple[str, ...]) -> Middleware:
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
     """As headers leave: an origin that was let in may also read the answer, errors included."""
     origin = request.get("origin")
-    if origin is not None and not response.prepared:
+    if origin is not None:
         _allow(response, origin)
 
 
@@ -83,18 +86,21 @@ def _allow(response: web.StreamResponse, origin: str) -> None:
 
 def _may_come_from(origin: str, request: web.Request, allowed: frozenset[str]) -> bool:
     origin = origin.lower()
-    if origin == "null":  # a page opened as a file
+    if origin in PAGES_OPENED_AS_FILES or origin in allowed or origin == f"{request.scheme}://{request.host.lower()}":
         return True
-    parts = urlsplit(origin)
-    return (
-        origin in allowed
-        or (parts.scheme in ("http", "https") and parts.hostname is not None and is_loopback(parts.hostname))
-        or origin == f"{request.scheme}://{request.host.lower()}"
-    )
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # of what only looks like IPv6
+        return False
+    return parts.scheme in ("http", "https") and parts.hostname is not None and is_loopback(parts.hostname)
+
+
+def _is_text(header: str) -> bool:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which nothing can store."""
+    return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in header)
 
 
 def _host(host: str) -> str:
-    """A Host header without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """A Host header without its port; empty where it is none."""
+    named = _HOST.fullmatch(host)
+    return named[1] if named else ""

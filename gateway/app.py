@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from typing import Final
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -15,12 +17,14 @@ import structlog
 from aiohttp import web
 
 from domain.desk.desk import Desk
+from domain.desk.equipment import Equipment
+from domain.desk.streams import Streams
 from domain.log import codec
 from domain.log.append import Writer
 from domain.log.follow import Follower
 from domain.log.identity import Identity, identity, introduce
 from domain.log.migrate import migrate, require_latest
-from domain.postgres.connect import Connection, connect, pool, require_durable
+from domain.postgres.connect import Connection, Pool, connect, pool, require_durable
 from domain.postgres.embedded import EmbeddedPostgres
 from domain.vault.digests import Digests
 from domain.vault.master import MasterKey, WrongMasterKey, read_master_key
@@ -28,6 +32,8 @@ from domain.vault.sealing import Vault
 from gateway import access, health
 from gateway import web as pages
 from gateway.clock import Clock
+from gateway.connection import HttpConnection
+from gateway.demo import hospital
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
 from gateway.parts import PARTS, Parts
@@ -38,10 +44,12 @@ from gateway.settings import Settings, SettingsError
 from projections.boards import Boards
 from projections.directory import Directory
 from projections.encoding import BOARD_FORMAT, Encoder
+from projections.history import History
 from projections.projector import Projector
 
 KEEPALIVE_SECONDS: Final = 15.0
-LAST_REQUESTS_SECONDS: Final = 4.0
+LAST_REQUESTS_SECONDS: Final = 3.0
+POOL_CLOSES_SECONDS: Final = 1.0
 _FINISH_ERASURES: Final = "SELECT daysheet.finish_erasures()"
 
 log = structlog.get_logger()
@@ -55,7 +63,12 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with database(settings) as url, running(settings, url) as parts, _listening(settings, parts) as address:
+    async with (
+        database(settings) as url,
+        running(settings, url) as parts,
+        _listening(settings, parts) as address,
+        hospital.living(parts) if settings.demo else nullcontext(),
+    ):
         ready(address)
         await stop.wait()
         log.info("stopping")
@@ -63,21 +76,33 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """The URL of a database with the right schema: the one given, or the embedded one."""
+    """The URL of the database given, or of the embedded one, with the right schema."""
     if settings.database_url is not None:
         yield settings.database_url
         return
-    embedded = await asyncio.to_thread(EmbeddedPostgres.start, settings.folder / "postgres")
+    async with embedded(settings) as postgres:
+        for name in await migrated(postgres.url(user="postgres")):
+            log.info("migrated", migration=name)
+        yield postgres.url()
+
+
+@asynccontextmanager
+async def embedded(settings: Settings) -> AsyncIterator[EmbeddedPostgres]:
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the key is kept here, too
+    postgres = await asyncio.to_thread(EmbeddedPostgres.start, settings.folder / "postgres")
     try:
-        administrator = await asyncpg.connect(embedded.url(user="postgres"))
-        try:
-            for name in await migrate(administrator):
-                log.info("migrated", migration=name)
-        finally:
-            await administrator.close()
-        yield embedded.url()
+        yield postgres
     finally:
-        await asyncio.to_thread(embedded.stop)
+        await asyncio.to_thread(postgres.stop)
+
+
+async def migrated(administrators_url: str) -> list[str]:
+    """Bring a database to this release's schema; returns the migrations applied."""
+    connection = await asyncpg.connect(administrators_url)
+    try:
+        return await migrate(connection)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager
@@ -93,7 +118,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             log.warning("erasures_finished", patients=finished)
     finally:
         await connection.close()
-    async with await pool(url) as readers:
+    async with _readers(url) as readers:
         follower = Follower(url)
         writer = Writer(url, on_commit=follower.wake)
         clock = Clock()
@@ -104,22 +129,29 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         directory = Directory(readers, vault, facts)
         boards = Boards(readers, directory, facts)
         projector = Projector(readers, follower, boards, directory, facts)
+        digests = Digests(master.unwrap_all(who.wrapped_secrets))
         desk = Desk(
-            pool=readers,
-            writer=writer,
-            vault=vault,
-            digests=Digests(master.unwrap_all(who.wrapped_secrets)),
-            zone=zone,
-            now=clock.now,
-            new_id=uuid4,
+            Equipment(
+                pool=readers,
+                writer=writer,
+                vault=vault,
+                digests=digests,
+                zone=zone,
+                now=clock.now,
+                new_id=uuid4,
+                streams=Streams(readers),
+            )
         )
+        encoder = Encoder(directory, zone)
         await projector.start()
         parts = Parts(
             pool=readers,
             desk=desk,
+            digests=digests,
             directory=directory,
             boards=boards,
-            encoder=Encoder(directory, zone),
+            encoder=encoder,
+            history=History(readers, vault, facts, encoder),
             projector=projector,
             clock=clock,
             zone=zone,
@@ -136,6 +168,19 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
                     await writing
                 for task in following:
                     task.cancel()
+
+
+@asynccontextmanager
+async def _readers(url: str) -> AsyncIterator[Pool]:
+    readers = await pool(url)
+    try:
+        yield readers
+    finally:
+        try:
+            async with asyncio.timeout(POOL_CLOSES_SECONDS):
+                await readers.close()
+        except TimeoutError:
+            readers.terminate()  # The database does not answer, and must not keep us.
 
 
 async def _introduced(connection: Connection, settings: Settings) -> tuple[Identity, MasterKey]:
@@ -161,6 +206,7 @@ def application(settings: Settings, parts: Parts) -> web.Application:
     app[live_routes.FANOUT] = fanout = Fanout(parts)
     app[live_routes.MONITORS] = set()
     parts.projector.tell = fanout.tell
+    parts.boards.given_up = fanout.give_up
     rest_routes.add_routes(app)
     live_routes.add_routes(app)
     health.add_routes(app)
@@ -178,20 +224,28 @@ async def _close_monitors(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[str]:
-    runner = web.AppRunner(
-        application(settings, parts),
-        access_log=None,  # paths carry ids, and who asked for whom is the ledger's business
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        shutdown_timeout=LAST_REQUESTS_SECONDS,
-    )
+    runner = web.AppRunner(application(settings, parts), shutdown_timeout=LAST_REQUESTS_SECONDS)
     await runner.setup()
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    connection = partial(
+        HttpConnection,
+        runner.server,
+        loop=loop,
+        access_log=None,  # type: ignore[arg-type]  # paths carry ids; who asked for whom is the ledger's business
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        auto_decompress=False,  # nobody needs to send us something that grows
+    )
+    listener: asyncio.Server | None = None
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, reuse_address=True)
         try:
-            await site.start()
+            listener = await loop.create_server(connection, settings.host, settings.port, reuse_address=True)
         except OSError as error:
-            raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
-        host, port = runner.addresses[0][:2]
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+            raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from None
+        host, port = listener.sockets[0].getsockname()[:2]
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
+        if listener is not None:
+            listener.close()
         await runner.cleanup()

@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import asyncpg
 import cyclopts
 import structlog
 import uvloop
 from cyclopts import App, Parameter
 
+from domain.log.codec import NewerEvent, UnreadableEvent
 from domain.log.migrate import SchemaMismatch
-from domain.log.migrate import migrate as migrate_database
 from domain.postgres.connect import FAULTS, NotDurable
 from domain.postgres.embedded import EmbeddedPostgresError
 from domain.vault.master import WrongMasterKey
@@ -29,7 +28,16 @@ app = App(
     config=cyclopts.config.Env("DAYSHEET_", command=False),
 )
 
-_EXPECTED = (SettingsError, SchemaMismatch, NotDurable, WrongMasterKey, EmbeddedPostgresError, *FAULTS)
+_EXPECTED = (
+    SettingsError,
+    SchemaMismatch,
+    NotDurable,
+    WrongMasterKey,
+    NewerEvent,
+    UnreadableEvent,
+    EmbeddedPostgresError,
+    *FAULTS,
+)
 
 
 @app.command
@@ -94,14 +102,10 @@ def migrate(*, database_url: str | None = None, data_dir: Path | None = None) ->
 
     async def run() -> list[str]:
         settings = Settings(database_url=database_url, data_dir=(data_dir or default_data_dir()).absolute())
-        if database_url is None:
-            async with composition.database(settings):
-                return []
-        connection = await asyncpg.connect(database_url)
-        try:
-            return await migrate_database(connection)
-        finally:
-            await connection.close()
+        if database_url is not None:
+            return await composition.migrated(database_url)
+        async with composition.embedded(settings) as postgres:
+            return await composition.migrated(postgres.url(user="postgres"))
 
     try:
         applied = asyncio.run(run())
@@ -120,7 +124,8 @@ def _died(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     cause: BaseException = group
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    structlog.get_logger().critical("server_died", cause=type(cause).__name__, detail=str(cause), exc_info=cause)
+    if not isinstance(cause, SettingsError):  # such as a port in use, which shows when the loops run already
+        structlog.get_logger().critical("server_died", cause=type(cause).__name__, detail=str(cause), exc_info=cause)
     _fail(cause)
 
 

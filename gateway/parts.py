@@ -10,10 +10,12 @@ from aiohttp import web
 
 from domain.desk.desk import Desk
 from domain.postgres.connect import Pool
+from domain.vault.digests import Digests
 from gateway.clock import Clock
 from projections.boards import Boards
 from projections.directory import Directory
 from projections.encoding import Encoder
+from projections.history import History
 from projections.projector import Projector
 
 
@@ -21,9 +23,11 @@ from projections.projector import Projector
 class Parts:
     pool: Pool
     desk: Desk
+    digests: Digests
     directory: Directory
     boards: Boards
     encoder: Encoder
+    history: History
     projector: Projector
     clock: Clock
     zone: ZoneInfo

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
@@ -44,6 +46,8 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"--port {self.port} is no port: 0 to 65535")
+        if self.database_url is not None and not _is_database_url(self.database_url):
+            raise SettingsError("--database-url is no address such as postgresql://user:password@host/database")
 
     @property
     def folder(self) -> Path:
@@ -60,9 +64,21 @@ class Settings:
         return name
 
 
+def _is_database_url(url: str) -> bool:
+    """What asyncpg can take apart. It holds a password, so whatever is wrong with it, it is not shown."""
+    try:
+        parts = urlsplit(url)
+        for host in parts.netloc.rpartition("@")[2].split(","):  # a primary and its standbys
+            urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError
+    except ValueError:
+        return False
+    return parts.scheme in ("postgresql", "postgres")
+
+
 LOOPBACK_NAMES: Final = frozenset({"localhost", "localhost."})
 
 
+@lru_cache(maxsize=256)  # Asked with every request.
 def is_loopback(host: str) -> bool:
     """Whether a host, named or numbered (IPv6 with or without brackets), is this machine alone."""
     if host.lower() in LOOPBACK_NAMES:

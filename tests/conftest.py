@@ -9,6 +9,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -85,18 +86,26 @@ def template(postgres: str) -> Iterator[str]:
 _numbers = count(1)
 
 
-@pytest.fixture
-def database(postgres: str, template: str, tmp_path: Path) -> Iterator[Database]:
-    """A database of the test's own, with the schema and nothing in it."""
+@contextmanager
+def new_database(postgres: str, template: str, folder: Path) -> Iterator[Database]:
+    """With the schema and nothing in it."""
     name = f"{template}_{next(_numbers)}"
     asyncio.run(_execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY WAL_LOG"))
     yield Database(
-        _with_database(postgres, name, user="daysheet_app") if "DAYSHEET_TEST_DATABASE_URL" not in os.environ
+        _with_database(postgres, name, user="daysheet_app")
+        if "DAYSHEET_TEST_DATABASE_URL" not in os.environ
         else _with_database(postgres, name),
         _with_database(postgres, name),
-        tmp_path,
+        folder,
     )
     asyncio.run(_execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def database(postgres: str, template: str, tmp_path: Path) -> Iterator[Database]:
+    """A database of the test's own."""
+    with new_database(postgres, template, tmp_path) as database:
+        yield database
 
 
 async def _execute(url: str, *statements: str) -> None:

@@ -111,22 +111,33 @@ class Server:
         return code
 
 
-async def start_server(*options: str, environment: Mapping[str, str] | None = None) -> Server:
-    """`daysheet serve` on a free port, once it answers. Raises AssertionError with its log if it does not."""
+async def start_server(
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    user: str | None = None,
+) -> Server:
+    """`daysheet serve`, on a free port unless told, once it answers; as another user if this is root.
+
+    Raises AssertionError with its log if it does not.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        python,
         "-m",
         "gateway",
         "serve",
-        "--port",
-        "0",
+        *(() if "--port" in options else ("--port", "0")),
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **(environment or {})},
         start_new_session=True,
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     log = bytearray()
     reading = asyncio.create_task(_gather(process.stderr, log))
     async with asyncio.timeout(START_SECONDS):

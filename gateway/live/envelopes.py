@@ -28,32 +28,37 @@ class Happened(msgspec.Struct, frozen=True):
     appointment_id: AppointmentId | None
 
 
-def day_state(parts: Parts, board: DayBoard) -> tuple[int, bytes]:
+Pieces = list[bytes]
+"""A message, or a part of one, still to be joined: every copy of a large day takes longer than all the rest."""
+
+
+def day_state(parts: Parts, board: DayBoard) -> tuple[int, Pieces]:
     """(sequence, a shapes.Day) of all doctors."""
-    return board.sequence, parts.encoder.day(board, parts.now())
+    return board.sequence, parts.encoder.day_pieces(board, parts.now())
 
 
-def doctor_state(parts: Parts, board: DayBoard, doctor_id: DoctorId) -> tuple[int, bytes]:
+def doctor_state(parts: Parts, board: DayBoard, doctor_id: DoctorId) -> tuple[int, Pieces]:
     """(sequence, a shapes.DoctorDay) of one known doctor; sequence 0 without a clinic."""
     stream = clinic_stream(doctor_id, board.date)
     clinic = board.clinics.get(stream)
     doctor = board_doctor(doctor_id, parts.directory)
     assert doctor is not None
-    return clinic.changed if clinic else 0, parts.encoder.doctor_day(board, stream, doctor, parts.now())
+    return clinic.changed if clinic else 0, [parts.encoder.doctor_day(board, stream, doctor, parts.now())]
 
 
-def envelope(kind: Literal["snapshot"], epoch: str, sequence: int, data: bytes) -> bytes:
-    return b'{"type":"%b","epoch":"%b","sequence":%d,"data":%b}' % (kind.encode(), epoch.encode(), sequence, data)
+def envelope(kind: Literal["snapshot"], epoch: str, sequence: int, data: Pieces) -> Pieces:
+    head = b'{"type":"%b","epoch":"%b","sequence":%d,"data":' % (kind.encode(), epoch.encode(), sequence)
+    return [head, *data, b"}"]
 
 
-def update(epoch: str, after: int, sequence: int, news: Sequence[News] | None, data: bytes) -> bytes:
+def update(epoch: str, after: int, sequence: int, news: Sequence[News] | None, data: Pieces) -> Pieces:
     """`after`: the state published before this one; `news` is None where there is too much of it."""
     named = news is not None and len(news) <= EVENTS_NAMED
     events = _encode([Happened(n.sequence, n.type, n.doctor_id, n.appointment_id) for n in news]) if named else b"null"  # type: ignore[union-attr]
-    return b'{"type":"update","epoch":"%b","from":%d,"sequence":%d,"events":%b,"data":%b}' % (
+    head = b'{"type":"update","epoch":"%b","from":%d,"sequence":%d,"events":%b,"data":' % (
         epoch.encode(),
         after,
         sequence,
         events,
-        data,
     )
+    return [head, *data, b"}"]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Final, Protocol
 
 from domain.rules.ids import DoctorId, clinic_stream
-from gateway.live.envelopes import day_state, doctor_state, envelope, update
+from gateway.live.envelopes import Pieces, day_state, doctor_state, envelope, update
 from projections.board import DayBoard
 
 if TYPE_CHECKING:
@@ -24,16 +25,28 @@ GAP_SECONDS: Final = 0.020
 """The least time between two full updates of one channel..."""
 GAP_BYTES_PER_SECOND: Final = 20_000_000
 """...and they are further apart the larger they are: a 2 MB day is sent at most every 100 ms."""
+JOINED_BYTES: Final = 64 * 1024
+"""Up to here one piece is cheaper to send than several."""
 
 
-def text_frame(body: bytes) -> bytes:
-    """A whole WebSocket text message as a server sends it: RFC 6455, section 5.2."""
-    size = len(body)
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A WebSocket text message as a server sends it (RFC 6455, section 5.2), in pieces that all monitors share."""
+
+    pieces: tuple[bytes, ...]
+    size: int
+
+
+def text_frame(body: Sequence[bytes]) -> Frame:
+    size = sum(map(len, body))
     if size < 126:
-        return b"\x81" + bytes((size,)) + body
-    if size < 65536:
-        return struct.pack("!BBH", 0x81, 126, size) + body
-    return struct.pack("!BBQ", 0x81, 127, size) + body
+        head = bytes((0x81, size))
+    elif size < 65536:
+        head = struct.pack("!BBH", 0x81, 126, size)
+    else:
+        head = struct.pack("!BBQ", 0x81, 127, size)
+    pieces = (head, *body) if size > JOINED_BYTES else (b"".join((head, *body)),)
+    return Frame(pieces, len(head) + size)
 
 
 class Watcher(Protocol):
@@ -41,6 +54,9 @@ class Watcher(Protocol):
 
     def offer(self) -> None:
         """There is a newer state. Never blocks."""
+
+    def lose(self) -> None:
+        """What is watched can no longer be shown."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +67,8 @@ class Channel:
     watchers: dict[Watcher, None] = field(default_factory=dict)
     published: int = 0
     """The newest state that was published; what it was before the first is nobody's business."""
-    frame: bytes = b""
-    _snapshot: tuple[int, bytes] = (-1, b"")
+    frame: Frame = Frame((), 0)
+    _snapshot: tuple[int, Frame] = (-1, Frame((), 0))
     _due: float = 0.0
     _timer: asyncio.TimerHandle | None = None
 
@@ -66,10 +82,10 @@ class Channel:
 
     @property
     def frame_bytes(self) -> int:
-        """The largest that a monitor of this channel may have been sent in one piece."""
-        return max(len(self.frame), len(self._snapshot[1]))
+        """The largest that a monitor of this channel may have been sent at once."""
+        return max(self.frame.size, self._snapshot[1].size)
 
-    def snapshot(self) -> tuple[int, bytes]:
+    def snapshot(self) -> tuple[int, Frame]:
         """(sequence, frame) of the state as it is now; made once per state."""
         if self._snapshot[0] != self.sequence:
             sequence, data = self._state()
@@ -93,12 +109,12 @@ class Channel:
         sequence, data = self._state()
         self.frame = text_frame(update(self.parts.epoch, self.published, sequence, news, data))
         self.published = sequence
-        gap = max(GAP_SECONDS, len(self.frame) / GAP_BYTES_PER_SECOND)
+        gap = max(GAP_SECONDS, self.frame.size / GAP_BYTES_PER_SECOND)
         self._due = asyncio.get_running_loop().time() + gap
         for watcher in list(self.watchers):
             watcher.offer()
 
-    def _state(self) -> tuple[int, bytes]:
+    def _state(self) -> tuple[int, Pieces]:
         if self.doctor_id is None:
             return day_state(self.parts, self.board)
         return doctor_state(self.parts, self.board, self.doctor_id)
@@ -116,6 +132,12 @@ class Fanout:
         for channel in list(self._channels.values()):
             if channel.board is board:
                 channel.changed()
+
+    def give_up(self, board: DayBoard) -> None:
+        """The word of `Boards` that a board is wrong, and will not change any more."""
+        for channel in [channel for channel in self._channels.values() if channel.board is board]:
+            for watcher in list(channel.watchers):
+                watcher.lose()
 
     def join(self, board: DayBoard, doctor_id: DoctorId | None, watcher: Watcher) -> Channel:
         """The board must stay loaded while it is watched: see Boards.watch."""

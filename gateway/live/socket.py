@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from domain.log.codec import NewerEvent
 from domain.postgres.connect import FAULTS
 from domain.rules.ids import DoctorId
 from gateway.live.fanout import Channel, Fanout, text_frame
@@ -39,7 +40,7 @@ class Monitor:
     def __init__(self, parts: Parts, fanout: Fanout, doctor_id: DoctorId | None) -> None:
         self._parts, self._fanout, self._doctor_id = parts, fanout, doctor_id
         self._socket = web.WebSocketResponse(
-            heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES, compress=False, timeout=CLOSE_SECONDS
+            heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES + 1, compress=False, timeout=CLOSE_SECONDS
         )
         self._channel: Channel | None = None
         self._watching = ExitStack()
@@ -63,7 +64,8 @@ class Monitor:
             self._leave()
             if self._catching_up is not None:
                 self._catching_up.cancel()
-            self._transport.abort()  # a close() behind a full buffer would never end
+            # The close frame needs a moment to leave; behind a buffer that nobody empties it never would.
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
         return self._socket
 
     async def close(self) -> None:
@@ -96,9 +98,8 @@ class Monitor:
         self._watching.enter_context(self._parts.boards.watch(day))
         try:
             board = await self._parts.boards.get(day)
-        except (Unavailable, *FAULTS):
-            self._leave()
-            self._reply(Error("unavailable", "this date cannot be shown now"))
+        except (Unavailable, NewerEvent, *FAULTS):
+            self.lose()
             return
         # No await from here on: a state published in between would be missed.
         self._channel = self._fanout.join(board, self._doctor_id, self)
@@ -124,10 +125,14 @@ class Monitor:
         elif self._owed_snapshot:
             self._owed_snapshot = False
             self._seen, frame = self._channel.snapshot()
-            self._transport.write(frame)
+            self._transport.writelines(frame.pieces)
         elif self._channel.published > self._seen:
             self._seen = self._channel.published
-            self._transport.write(self._channel.frame)
+            self._transport.writelines(self._channel.frame.pieces)
+
+    def lose(self) -> None:
+        self._leave()
+        self._reply(Error("unavailable", "this date cannot be shown now"))
 
     async def _catch_up(self) -> None:
         try:
@@ -142,7 +147,7 @@ class Monitor:
     def _reply(self, answer: msgspec.Struct) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(text_frame(_encode(answer)))
+        self._transport.writelines(text_frame([_encode(answer)]).pieces)
         state_bytes = self._channel.frame_bytes if self._channel else 0
         if self._transport.get_write_buffer_size() > REPLIES_UNREAD_BYTES + state_bytes:
             self._transport.abort()

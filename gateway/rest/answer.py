@@ -10,10 +10,14 @@ import msgspec
 from aiohttp import web
 
 from domain.desk.outcome import Done
+from domain.log.append import OutcomeUnknown
+from domain.log.codec import UnreadableEvent
+from domain.postgres.connect import FAULTS
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_stream
 from domain.rules.refusals import UnknownDoctor, UnknownPatient
 from projections import shapes
 from projections.board import DayBoard
+from projections.boards import Unavailable
 from projections.projector import Behind
 
 if TYPE_CHECKING:
@@ -34,8 +38,13 @@ async def answer(parts: Parts, done: Done) -> web.Response:
     """The state that the command led to. A replayed command is answered as it was then."""
     with suppress(Behind):  # It is committed, and that is what counts: _board reads past a read model that lags.
         await parts.projector.reached(done.sequence, seconds=OWN_FOLLOWER_SECONDS)
-    body = await _state(parts, done)
-    if done.appended or (done.replayed and done.sequence):
+    try:
+        body = await _state(parts, done)
+    except (Unavailable, UnreadableEvent, *FAULTS) as fault:
+        if done.receipt.rests_on:
+            raise
+        raise OutcomeUnknown from fault  # recorded, and nothing to show for it: "nothing was recorded" would be a lie
+    if not done.receipt.rests_on:
         body = msgspec.structs.replace(body, sequence=done.sequence)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else None
     return json_response(body, status=201 if done.receipt.created else 200, headers=headers)
@@ -55,6 +64,14 @@ async def _state(parts: Parts, done: Done) -> Any:
             assert receipt.date is not None
             board = await _board(parts, receipt.date, done)
             return appointment_card(parts, board, AppointmentId(receipt.id))
+        case "reassigned":
+            assert receipt.date is not None
+            board = await _board(parts, receipt.date, done)
+            moved = [appointment_card(parts, board, AppointmentId(moved_id)) for moved_id in receipt.moved]
+            return shapes.Reassigned(moved=moved, sequence=done.sequence)
+        case "nobody":
+            assert receipt.date is not None
+            return shapes.NobodyCalled(doctor_id=DoctorId(receipt.id), date=receipt.date, sequence=done.sequence)
 
 
 async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
@@ -74,7 +91,7 @@ async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCar
     person = parts.directory.person(patient_id)
     if person is None:
         raise UnknownPatient
-    return person.card(parts.today())
+    return person.card()
 
 
 def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentId) -> shapes.Appointment:
@@ -96,6 +113,6 @@ async def _board(parts: Parts, day: date, done: Done) -> DayBoard:
     """The live board, unless it stands elsewhere than right after the command."""
     if parts.projector.position >= done.sequence:
         board = await parts.boards.get(day)
-        if not done.replayed or not done.sequence or board.sequence == done.sequence:
+        if not done.replayed or board.sequence == done.sequence:
             return board
     return await parts.boards.as_of(day, done.sequence)

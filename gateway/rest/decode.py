@@ -7,16 +7,18 @@ import datetime
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.rest.problem import Problem, invalid
 
 BODY_BYTES: Final = 2**20
 BODY_SECONDS: Final = 20.0
+
+Asked = TypeVar("Asked", bound=msgspec.Struct)
 
 _PATH_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
@@ -54,11 +56,21 @@ async def command_from(request: web.Request, command: type[msgspec.Struct], path
     body = await _body(request)
     try:
         decoded = _decoder(command, path).decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not given:
+            return decoded
+        return command(**given, **{name: getattr(decoded, name) for name in decoded.__struct_fields__})
+    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors too
         raise invalid(error) from None
-    if not given:
-        return decoded
-    return command(**given, **{name: getattr(decoded, name) for name in decoded.__struct_fields__})
+
+
+async def body_of(request: web.Request, wanted: type[Asked]) -> Asked:
+    """A body that is no command. Raises Problem."""
+    body = await _body(request)
+    try:
+        asked: Asked = _decoder(wanted, "").decode(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise invalid(error) from None
+    return asked
 
 
 async def _body(request: web.Request) -> bytes:
@@ -67,8 +79,10 @@ async def _body(request: web.Request) -> bytes:
             body = await request.read()
     except TimeoutError:
         raise Problem(408, "request_timeout", f"the body did not arrive within {BODY_SECONDS:g} s") from None
-    if body and request.content_type != "application/json":
-        raise Problem(415, "unsupported_media_type", "send application/json")
+    except web.RequestPayloadError as error:
+        raise Problem(400, "invalid_request", "the body is not what its headers say") from error
+    if body and (request.content_type != "application/json" or hdrs.CONTENT_ENCODING in request.headers):
+        raise Problem(415, "unsupported_media_type", "send application/json, and not compressed")
     return body
 
 
@@ -96,7 +110,7 @@ _WHAT: Final[Mapping[type, str]] = {UUID: "a UUID", datetime.date: "a date (YYYY
 def _converted(name: str, text: str, wanted: type) -> Any:
     try:
         value: Any = msgspec.convert(text, wanted, strict=False)
-        if isinstance(value, int) and not 0 <= value < 2**63:
+        if wanted is int and not (text.isdecimal() and text.isascii() and value < 2**63):
             raise ValueError
     except (msgspec.ValidationError, ValueError):
         raise Problem(400, "invalid_request", f"`{name}` is not {_WHAT[wanted]}", key=name) from None

@@ -12,13 +12,16 @@ import msgspec
 from aiohttp import web
 
 from gateway.rest.decode import body_type, path_variables
-from gateway.rest.routes import PREFIX, ROUTES, Route
+from gateway.rest.route import Route
+from gateway.rest.routes import PREFIX, ROUTES
 
 VERSION: Final = "0.1.0"
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETERS: Final[dict[str, tuple[type, str]]] = {
     "date": (datetime.date, "Today, in the hospital's zone, where it is left out."),
     "doctor_id": (UUID, "Only this doctor."),
+    "after": (int, "Only events after this sequence."),
+    "limit": (int, "At most so many events, 1 to 1,000."),
     "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
 }
 
@@ -35,8 +38,11 @@ class ProblemDetails(msgspec.Struct):
 
 @cache
 def document() -> bytes:
-    bodies = {route: body_type(route.command, route.path) for route in ROUTES if route.command is not None}
-    types: list[Any] = [ProblemDetails, *bodies.values(), *(route.answers for route in ROUTES)]
+    bodies = {
+        route: body_type(asked, route.path) for route in ROUTES if (asked := route.command or route.body) is not None
+    }
+    answers = [answer for route in ROUTES for answer in (route.answers, route.or_answers) if answer is not None]
+    types: list[Any] = [ProblemDetails, *bodies.values(), *answers]
     unique = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
     schema_of = dict(zip(unique, schemas, strict=True))
@@ -56,7 +62,10 @@ def document() -> bytes:
 
 def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> dict[str, Any]:
     problem = {"content": {"application/problem+json": {"schema": schema_of[ProblemDetails]}}}
-    answer = {"description": "Done", "content": {"application/json": {"schema": schema_of[route.answers]}}}
+    schema = schema_of[route.answers]
+    if route.or_answers is not None:
+        schema = {"oneOf": [schema, schema_of[route.or_answers]]}
+    answer = {"description": "Done", "content": {"application/json": {"schema": schema}}}
     responses: dict[str, Any] = {"200": answer}
     if route.creates:
         responses["201"] = answer
@@ -80,14 +89,11 @@ def _problems(route: Route) -> dict[str, list[str]]:
     codes: dict[str, list[str]] = {"400": ["invalid_request"], "403": ["forbidden"]}
     for refusal in route.refuses:
         codes.setdefault("404" if refusal.code.startswith("unknown_") else "409", []).append(refusal.code)
+    if route.command is not None or route.body is not None:
+        codes |= {"408": ["request_timeout"], "413": ["too_large"], "415": ["unsupported_media_type"]}
     if route.command is not None:
-        codes |= {
-            "408": ["request_timeout"],
-            "413": ["too_large"],
-            "415": ["unsupported_media_type"],
-            "422": ["idempotency_key_reused"],
-            "503": ["store_unavailable", "contended", "outcome_unknown"],
-        }
+        codes["422"] = ["idempotency_key_reused"]
+        codes["503"] = ["store_unavailable", "contended", "outcome_unknown"]
     else:
         codes["503"] = ["store_unavailable", "behind"]
     return codes

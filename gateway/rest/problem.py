@@ -13,6 +13,7 @@ from aiohttp import web
 
 from domain.desk.outcome import Contended, KeyReused
 from domain.log.append import OutcomeUnknown, StoreUnavailable
+from domain.log.codec import NewerEvent, UnreadableEvent
 from domain.postgres.connect import FAULTS
 from domain.rules.refusals import Refusal, Unknown
 from projections.boards import Unavailable
@@ -84,8 +85,10 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(503, "store_unavailable", "the store cannot be reached; nothing was recorded")
         case Behind():
             return Problem(503, "behind", "the read model has not reached that sequence")
-        case Unavailable():
+        case Unavailable() | UnreadableEvent():
             return Problem(503, "unavailable", "the record of this date cannot be read")
+        case NewerEvent():
+            return Problem(503, "unavailable", "a newer release wrote the record of this date")
         case web.HTTPException() if error.status >= 400:
             code = _CODES.get(error.status, "invalid_request")
             return Problem(error.status, code, error.reason)
@@ -110,6 +113,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         response = problem.response()
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        if "Upgrade" in request.headers:
+            response.force_close()  # a refused WebSocket would keep its connection open, and nobody reads it
         return response
 
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import msgspec
 from aiohttp import web
 
 from domain.log import read
+from domain.rules.commands import Name
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_of
 from domain.rules.refusals import UnknownAppointment, UnknownDoctor
+from domain.vault.search import having_all
 from gateway.live.envelopes import day_state, doctor_state, envelope
-from gateway.rest.answer import READ_WAITS_SECONDS, appointment_card, doctor_card, json_response, patient_card
-from gateway.rest.decode import path_value, query
+from gateway.rest.answer import READ_WAITS_SECONDS, doctor_card, json_response, patient_card
+from gateway.rest.decode import body_of, path_value, query
+from gateway.rest.problem import Problem
+from projections import shapes
+from projections.board import Clinic, DayBoard, Entry
+from projections.explain import why
+from projections.projector import Behind
+
+FOUND_AT_MOST: Final = 50
+EVENTS_AT_MOST: Final = 1_000
+MOVES_WAITED_FOR: Final = 5
 
 if TYPE_CHECKING:
     from gateway.parts import Parts
@@ -47,16 +59,69 @@ async def patient(parts: Parts, request: web.Request) -> web.Response:
     return json_response(await patient_card(parts, patient_id))
 
 
+class SearchPatients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """In the body, since patient data never stands in a URL."""
+
+    q: Name
+
+
+async def search(parts: Parts, request: web.Request) -> web.Response:
+    await _wait(parts, request)
+    asked: SearchPatients = await body_of(request, SearchPatients)
+    found: dict[PatientId, None] = {}
+    for tokens in parts.digests.question_tokens(asked.q):
+        found.update(dict.fromkeys(await having_all(parts.pool, tokens, limit=FOUND_AT_MOST)))
+    patient_ids = list(found)[:FOUND_AT_MOST]
+    await parts.directory.have(patient_ids)
+    people = [person for patient_id in patient_ids if (person := parts.directory.person(patient_id))]
+    people.sort(key=lambda person: person.details.name)
+    return json_response({"patients": [person.card() for person in people]})
+
+
 async def appointment(parts: Parts, request: web.Request) -> web.Response:
+    """With the reason for its place in the line."""
     appointment_id = AppointmentId(path_value("appointment_id", request.match_info["appointment_id"]))  # type: ignore[arg-type]
     await _wait(parts, request)
-    stream = await read.stream_of(parts.pool, appointment_id)
-    if stream is None:
-        raise UnknownAppointment
-    board = await parts.boards.get(clinic_of(stream)[1])
-    if board.find(appointment_id) is None:  # booked this very moment, and not followed yet
+    board, (clinic, entry) = await _on_its_board(parts, appointment_id)
+    card = parts.encoder.appointment(clinic, entry, board.date)
+    explained = shapes.ExplainedAppointment(**msgspec.structs.asdict(card), why=why(clinic, entry) or msgspec.UNSET)
+    return json_response(explained)
+
+
+async def _on_its_board(parts: Parts, appointment_id: AppointmentId) -> tuple[DayBoard, tuple[Clinic, Entry]]:
+    """Wherever it stands now: it may be booked, or moved to another date, this very moment."""
+    for _ in range(MOVES_WAITED_FOR):
+        stream = await read.stream_of(parts.pool, appointment_id)
+        if stream is None:
+            raise UnknownAppointment
+        board = await parts.boards.get(clinic_of(stream)[1])
+        found = board.find(appointment_id)
+        if found is not None:
+            return board, found
         await parts.projector.reached(await read.head(parts.pool), seconds=READ_WAITS_SECONDS)
-    return json_response(appointment_card(parts, board, appointment_id))
+    raise Behind
+
+
+async def appointment_history(parts: Parts, request: web.Request) -> web.Response:
+    appointment_id = AppointmentId(path_value("appointment_id", request.match_info["appointment_id"]))  # type: ignore[arg-type]
+    await _wait(parts, request)
+    events = await parts.history.of_appointment(appointment_id)
+    if not events:
+        raise UnknownAppointment
+    return json_response({"events": events})
+
+
+async def day_events(parts: Parts, request: web.Request) -> web.Response:
+    """A page of a date's events; `next` is the `after` to go on with, or null."""
+    day = path_value("date", request.match_info["date"])
+    assert isinstance(day, datetime.date)
+    values = await _wait(parts, request, after=int, limit=int)
+    limit = values.get("limit", EVENTS_AT_MOST)
+    if not 1 <= limit <= EVENTS_AT_MOST:
+        raise Problem(400, "invalid_request", f"`limit` is 1 to {EVENTS_AT_MOST}", key="limit")
+    events = await parts.history.of_day(day, after=values.get("after", 0), limit=limit + 1)
+    following = events[limit - 1].sequence if len(events) > limit else None
+    return json_response({"events": events[:limit], "next": following})
 
 
 async def queue(parts: Parts, request: web.Request) -> web.Response:
@@ -71,5 +136,5 @@ async def queue(parts: Parts, request: web.Request) -> web.Response:
         await doctor_card(parts, doctor_id)
         board = await parts.boards.get(day)
         sequence, data = doctor_state(parts, board, doctor_id)
-    body = envelope("snapshot", parts.epoch, sequence, data)
+    body = b"".join(envelope("snapshot", parts.epoch, sequence, data))
     return web.Response(body=body, content_type="application/json")

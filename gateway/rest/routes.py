@@ -2,68 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from aiohttp import web
 
 from domain.rules import commands, refusals
 from domain.rules.refusals import Refusal
-from gateway.access import asker
-from gateway.parts import PARTS, Parts
 from gateway.rest import reads
-from gateway.rest.answer import answer
-from gateway.rest.decode import command_from
+from gateway.rest.route import Route
 from projections import shapes
 
 PREFIX: Final = "/api/v1"
-
-Read = Callable[[Parts, web.Request], Awaitable[web.Response]]
 
 
 class Doctors(shapes.Shape, frozen=True, kw_only=True):
     doctors: list[shapes.DoctorCard]
 
 
-class Snapshot(shapes.Shape, frozen=True, kw_only=True):
-    """The envelope of a snapshot: of all doctors, or of the one asked for."""
+class Events(shapes.Shape, frozen=True, kw_only=True):
+    events: list[shapes.EventRecord]
 
-    type: str
+
+class Page(Events, frozen=True, kw_only=True):
+    """`next` is the `after` to go on with; null at the end."""
+
+    next: int | None
+
+
+class Patients(shapes.Shape, frozen=True, kw_only=True):
+    patients: list[shapes.PatientCard]
+
+
+class Snapshot(shapes.Shape, frozen=True, kw_only=True):
+    """The envelope of a snapshot."""
+
+    type: Literal["snapshot"]
     epoch: str
     sequence: int
-    data: shapes.Day | shapes.DoctorDay
+    data: shapes.Day
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A command to carry out, or something to read."""
+class DoctorSnapshot(shapes.Shape, frozen=True, kw_only=True):
+    """The same, of the one doctor asked for."""
 
-    method: str
-    path: str
-    summary: str
-    answers: type
-    command: type[msgspec.Struct] | None = None
-    read: Read | None = None
-    parameters: tuple[str, ...] = ()
-    creates: bool = False
-    refuses: tuple[type[Refusal], ...] = ()
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        parts = request.app[PARTS]
-        if self.read is not None:
-            return await self.read(parts, request)
-        assert self.command is not None
-        who = asker(request)
-        command = await command_from(request, self.command, self.path)
-        return await answer(parts, await parts.desk.handle(command, who))
+    type: Literal["snapshot"]
+    epoch: str
+    sequence: int
+    data: shapes.DoctorDay
 
 
 _LATE: Final = (refusals.EffectiveInFuture,)
 _STEP: Final = (refusals.UnknownAppointment, refusals.EffectiveInFuture, refusals.EffectiveTooEarly)
+_CLINIC: Final = (refusals.UnknownDoctor, refusals.UnknownClinic, refusals.EffectiveInFuture)
+_FREE_TIME: Final = (refusals.ClinicFull, refusals.SlotTaken, refusals.PatientBusy)
+_BOOKING: Final = (
+    refusals.DateInPast,
+    refusals.ClinicIsClosed,
+    refusals.AlreadyBooked,
+    refusals.NoSuchSlot,
+    *_FREE_TIME,
+)
 
-ROUTES: Final = (
+
+def _step(name: str, summary: str, command: type[msgspec.Struct]) -> Route:
+    """A step of one appointment, allowed from some states only."""
+    return Route(
+        method="POST",
+        path="/appointments/{appointment_id}/" + name,
+        summary=summary,
+        command=command,
+        answers=shapes.Appointment,
+        refuses=(*_STEP, refusals.NotAllowedFrom),
+    )
+
+
+def _of_clinic(name: str, summary: str, command: type[msgspec.Struct], *refuses: type[Refusal]) -> Route:
+    """Something done to a whole clinic."""
+    return Route(
+        method="POST",
+        path="/clinics/{doctor_id}/{date}/" + name,
+        summary=summary,
+        command=command,
+        answers=shapes.ClinicCard,
+        refuses=(*_CLINIC, *refuses),
+    )
+
+
+_DOCTORS: Final = (
     Route(
         method="POST",
         path="/doctors",
@@ -83,6 +109,17 @@ ROUTES: Final = (
         refuses=(refusals.UnknownDoctor,),
     ),
     Route(
+        method="PATCH",
+        path="/doctors/{doctor_id}",
+        summary="Change a doctor's details; null clears",
+        command=commands.ChangeDoctor,
+        answers=shapes.DoctorCard,
+        refuses=(refusals.UnknownDoctor, *_LATE, refusals.DoctorCodeTaken),
+    ),
+)
+
+_PATIENTS: Final = (
+    Route(
         method="POST",
         path="/patients",
         summary="Register a patient",
@@ -90,6 +127,14 @@ ROUTES: Final = (
         answers=shapes.PatientCard,
         creates=True,
         refuses=(*_LATE, refusals.MrnTaken),
+    ),
+    Route(
+        method="POST",
+        path="/patients/search",
+        summary="Patients by beginnings of names, phone, mrn; at most 50",
+        read=reads.search,
+        body=reads.SearchPatients,
+        answers=Patients,
     ),
     Route(
         method="GET",
@@ -100,6 +145,14 @@ ROUTES: Final = (
         refuses=(refusals.UnknownPatient,),
     ),
     Route(
+        method="PATCH",
+        path="/patients/{patient_id}",
+        summary="Change a patient's details; null clears",
+        command=commands.ChangePatient,
+        answers=shapes.PatientCard,
+        refuses=(refusals.UnknownPatient, *_LATE, refusals.MrnTaken),
+    ),
+    Route(
         method="POST",
         path="/patients/{patient_id}/erase",
         summary="Forget a patient, for ever",
@@ -107,6 +160,9 @@ ROUTES: Final = (
         answers=shapes.PatientCard,
         refuses=(refusals.UnknownPatient, *_LATE),
     ),
+)
+
+_CLINICS: Final = (
     Route(
         method="PUT",
         path="/clinics/{doctor_id}/{date}",
@@ -121,6 +177,23 @@ ROUTES: Final = (
             refusals.CapacityBelowBooked,
         ),
     ),
+    _of_clinic("close", "No more bookings", commands.CloseClinic),
+    _of_clinic("reopen", "Bookings again", commands.ReopenClinic),
+    _of_clinic("delay", "Running late, or in time again with 0", commands.DelayClinic),
+    Route(
+        method="POST",
+        path="/clinics/{doctor_id}/{date}/reassign",
+        summary="Everyone still to be seen goes to another doctor, or nobody does",
+        command=commands.ReassignClinic,
+        answers=shapes.Reassigned,
+        refuses=(*_CLINIC, refusals.EffectiveTooEarly, refusals.DoesNotFit),
+    ),
+    _of_clinic(
+        "finish", "Over for the day", commands.FinishClinic, refusals.EffectiveTooEarly, refusals.PatientsInConsultation
+    ),
+)
+
+_APPOINTMENTS: Final = (
     Route(
         method="POST",
         path="/appointments",
@@ -132,12 +205,23 @@ ROUTES: Final = (
             refusals.UnknownDoctor,
             refusals.UnknownPatient,
             *_LATE,
-            refusals.DateInPast,
+            *_BOOKING,
+        ),
+    ),
+    Route(
+        method="POST",
+        path="/walkins",
+        summary="Book and check in at once",
+        command=commands.WalkIn,
+        answers=shapes.Appointment,
+        creates=True,
+        refuses=(
+            refusals.UnknownDoctor,
+            refusals.UnknownPatient,
+            *_LATE,
+            refusals.ClinicIsClosed,
             refusals.AlreadyBooked,
-            refusals.NoSuchSlot,
-            refusals.ClinicFull,
-            refusals.SlotTaken,
-            refusals.PatientBusy,
+            *_FREE_TIME,
         ),
     ),
     Route(
@@ -145,25 +229,59 @@ ROUTES: Final = (
         path="/appointments/{appointment_id}",
         summary="One appointment",
         read=reads.appointment,
-        answers=shapes.Appointment,
+        answers=shapes.ExplainedAppointment,
+        refuses=(refusals.UnknownAppointment,),
+    ),
+    Route(
+        method="GET",
+        path="/appointments/{appointment_id}/history",
+        summary="All that happened to an appointment",
+        read=reads.appointment_history,
+        answers=Events,
         refuses=(refusals.UnknownAppointment,),
     ),
     Route(
         method="POST",
-        path="/appointments/{appointment_id}/complete",
-        summary="The consultation is over",
-        command=commands.CompleteConsultation,
+        path="/appointments/{appointment_id}/move",
+        summary="To another slot, doctor or date, with all that it is",
+        command=commands.MoveAppointment,
         answers=shapes.Appointment,
-        refuses=(*_STEP, refusals.NotAllowedFrom),
+        refuses=(
+            refusals.UnknownAppointment,
+            refusals.UnknownDoctor,
+            *_STEP[1:],
+            refusals.NotAllowedFrom,
+            *_BOOKING,
+            refusals.NotToday,
+        ),
     ),
     Route(
         method="POST",
-        path="/appointments/{appointment_id}/cancel",
-        summary="Cancel, and free the slot",
-        command=commands.CancelAppointment,
+        path="/appointments/{appointment_id}/undo",
+        summary="Take back the last step",
+        command=commands.UndoStep,
         answers=shapes.Appointment,
-        refuses=(*_STEP, refusals.NotAllowedFrom),
+        refuses=(
+            *_STEP,
+            refusals.NothingToUndo,
+            refusals.AlreadyBooked,
+            refusals.NoSuchSlot,
+            refusals.SlotTaken,
+            refusals.PatientBusy,
+        ),
     ),
+    _step("call", "Call this patient, out of turn", commands.CallPatient),
+    _step("recall", "Call again", commands.RecallPatient),
+    _step("start", "The consultation begins", commands.StartConsultation),
+    _step("complete", "The consultation is over", commands.CompleteConsultation),
+    _step("hold", "Out of the line for a while", commands.PutOnHold),
+    _step("resume", "Back in the line, at the place kept", commands.Resume),
+    _step("cancel", "Cancel, and free the slot", commands.CancelAppointment),
+    _step("no-show", "Never came, or never answered", commands.MarkNoShow),
+    _step("priority", "Change how urgent it is", commands.ChangePriority),
+)
+
+_QUEUE: Final = (
     Route(
         method="POST",
         path="/checkins",
@@ -172,11 +290,14 @@ ROUTES: Final = (
         answers=shapes.Appointment,
         creates=True,
         refuses=(
-            *_STEP,
+            refusals.UnknownAppointment,
+            refusals.UnknownPatient,
+            *_STEP[1:],
             refusals.PatientMismatch,
             refusals.AppointmentIsCancelled,
             refusals.AppointmentClosed,
             refusals.NotToday,
+            refusals.AlreadyBooked,
         ),
     ),
     Route(
@@ -185,6 +306,7 @@ ROUTES: Final = (
         summary="Call whoever stands first",
         command=commands.CallNext,
         answers=shapes.Appointment,
+        or_answers=shapes.NobodyCalled,
         refuses=(refusals.UnknownDoctor, refusals.QueueEmpty),
     ),
     Route(
@@ -194,11 +316,28 @@ ROUTES: Final = (
         read=reads.queue,
         parameters=("date", "doctor_id"),
         answers=Snapshot,
+        or_answers=DoctorSnapshot,
         refuses=(refusals.UnknownDoctor,),
     ),
 )
 
+_EVENTS: Final = (
+    Route(
+        method="GET",
+        path="/queue/{date}/events",
+        summary="A date's events, in order",
+        read=reads.day_events,
+        parameters=("after", "limit"),
+        answers=Page,
+    ),
+)
+
+ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS)
+
 
 def add_routes(app: web.Application) -> None:
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + route.path, route.handle)
+        if route.method == "GET":
+            app.router.add_get(PREFIX + route.path, route.handle)  # and HEAD with it
+        else:
+            app.router.add_route(route.method, PREFIX + route.path, route.handle)

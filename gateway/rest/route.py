@@ -1,0 +1,43 @@
+"""One route: how it is asked for, what it answers, what it may refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from domain.rules.refusals import Refusal
+from gateway.access import asker
+from gateway.parts import PARTS, Parts
+from gateway.rest.answer import answer
+from gateway.rest.decode import command_from
+
+Read = Callable[[Parts, web.Request], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold."""
+
+    method: str
+    path: str
+    summary: str
+    answers: type
+    or_answers: type | None = None
+    command: type[msgspec.Struct] | None = None
+    read: Read | None = None
+    body: type[msgspec.Struct] | None = None
+    parameters: tuple[str, ...] = ()
+    creates: bool = False
+    refuses: tuple[type[Refusal], ...] = ()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        parts = request.app[PARTS]
+        if self.read is not None:
+            return await self.read(parts, request)
+        assert self.command is not None
+        who = asker(request)
+        command = await command_from(request, self.command, self.path)
+        return await answer(parts, await parts.desk.handle(command, who))

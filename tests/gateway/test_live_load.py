@@ -1,0 +1,174 @@
+"""Monitors that read slowly, never, or too much is said to: they harm nobody, and end at the newest state."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from tests.conftest import ServerFactory
+from tests.gateway.contract import at, is_day
+from tests.gateway.raw import Raw, connected, frame
+from tests.server import Server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WS = "/api/v1/ws/queue"
+DAY = "2022-03-07"
+DOCTORS, PATIENTS = 40, 40
+AT_ONCE = 24
+MEGABYTE = 2**20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def large_day(hospital: Server) -> AsyncIterator[list[str]]:
+    """The doctors of a date with 1,600 appointments: half a megabyte in every full update."""
+    doctors = [await hospital.a_doctor() for _ in range(DOCTORS)]
+    patients = [await hospital.a_patient() for _ in range(PATIENTS)]
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def book(doctor: str, patient: str) -> None:
+        async with turn:
+            await hospital.an_appointment(doctor, patient, date=DAY, effective_at=at(DAY, "07:00"), allow_overlap=True)
+
+    # Each doctor's and each patient's bookings wait for each other: so take them across.
+    await asyncio.gather(
+        *[book(doctors[(n + m) % DOCTORS], patients[n]) for m in range(DOCTORS) for n in range(PATIENTS)]
+    )
+    yield doctors
+
+
+def _resident_bytes(server: Server) -> int:
+    return int(psutil.Process(server.process.pid).memory_info().rss)
+
+
+async def _change(hospital: Server, doctor: str, room: int) -> int:
+    """Returns the sequence."""
+    answer = await hospital.call("PUT", f"/clinics/{doctor}/{DAY}", {"capacity": 40, "room": f"R {room}"})
+    assert answer.status == 200
+    return int(answer.body["sequence"])
+
+
+async def test_a_slow_reader_is_skipped_never_goes_back_and_ends_at_the_newest_state(
+    hospital: Server, large_day: list[str]
+) -> None:
+    changes = 40
+    async with connected(hospital, receive_bytes=4096, limit=64 * MEGABYTE) as slow, hospital.monitor() as brisk:
+        await slow.upgrade(WS)
+        await slow.say({"action": "subscribe", "date": DAY})
+        await brisk.send_json({"action": "subscribe", "date": DAY})
+        assert (await brisk.receive_json(timeout=5))["data"]["total_appointments"] == DOCTORS * PATIENTS
+
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        before = _resident_bytes(hospital)
+        for number in range(changes):
+            sequence = await _change(hospital, large_day[number % DOCTORS], number)
+            update = await brisk.receive_json(timeout=2)  # the others wait for nobody
+            assert update["sequence"] == sequence
+        assert _resident_bytes(hospital) - before < 16 * MEGABYTE
+        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+        heard: list[dict[str, Any]] = [await slow.hear_json()]
+        while heard[-1]["sequence"] < sequence:
+            heard.append(await slow.hear_json())
+        assert heard[0]["type"] == "snapshot"
+        assert len(heard) < changes / 2
+        sequences = [message["sequence"] for message in heard]
+        assert sequences == sorted(set(sequences))
+        newest = heard[-1]["data"]
+        is_day(newest)
+        assert newest | {"timestamp": ""} == update["data"] | {"timestamp": ""}
+        # Whoever was skipped can tell: the last update goes on from a state that never came.
+        assert heard[-1]["from"] > heard[-2]["sequence"]
+
+
+async def test_who_subscribes_again_before_reading_gets_the_last_snapshot_asked_for(
+    hospital: Server, large_day: list[str], future: str
+) -> None:
+    async with connected(hospital, receive_bytes=4096, limit=64 * MEGABYTE) as slow:
+        await slow.upgrade(WS)
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await slow.say({"action": "subscribe", "date": DAY})
+        await asyncio.sleep(0.2)
+        await slow.say({"action": "subscribe", "date": future})
+        await asyncio.sleep(0.2)
+        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await slow.hear_json())["data"]["date"] == DAY
+        last = await slow.hear_json()
+        assert (last["type"], last["data"]["date"]) == ("snapshot", future)
+
+
+@pytest.mark.parametrize(
+    ("said", "opcode"),
+    [(b'{"action":"ping"}', 0x1), (b"{", 0x1), (b"x" * 125, 0x9)],
+    ids=["pings", "nonsense", "protocol pings"],
+)
+async def test_a_client_that_asks_and_never_reads_takes_no_memory(hospital: Server, said: bytes, opcode: int) -> None:
+    before = _resident_bytes(hospital)
+    burst = frame(opcode, said) * 1000
+    async with connected(hospital, receive_bytes=4096) as flood, hospital.monitor() as monitor:
+        await flood.upgrade(WS)
+        flood.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        try:
+            async with asyncio.timeout(3):
+                for _ in range(1000):
+                    await flood.send(burst)
+        except (ConnectionError, TimeoutError):
+            pass  # Cut off, or no longer listened to.
+        else:
+            pytest.fail("a million messages were heard, and none of the answers was read")
+        assert _resident_bytes(hospital) - before < 16 * MEGABYTE
+        await monitor.send_json({"action": "ping"})
+        assert (await monitor.receive_json(timeout=2))["type"] == "pong"
+
+
+async def test_a_client_whose_answers_pile_up_is_cut_off(hospital: Server) -> None:
+    async def ask_on(flood: Raw) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                await flood.send(frame(0x1, b'{"action":"ping"}') * 1000)
+
+    async with connected(hospital, receive_bytes=4096) as flood:
+        await flood.upgrade(WS)
+        flood.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionError):
+            await ask_on(flood)
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_more_than_a_hundred_events_are_not_named_but_few_among_many_are(serve: ServerFactory) -> None:
+    """One server sleeps while another takes a hundred bookings: it wakes to all of them at once."""
+    asleep, awake = await serve(), await serve()
+    quiet, busy = await awake.a_doctor(), await awake.a_doctor()
+    await awake.call("PUT", f"/clinics/{busy}/{DAY}", {"capacity": 90})
+    await awake.call("PUT", f"/clinics/{quiet}/{DAY}", {"capacity": 90})
+    sequence = await _change(awake, quiet, 0)
+    assert (await asleep.get(f"/queue?date={DAY}&min_sequence={sequence}")).status == 200
+    patients = await asyncio.gather(*[awake.a_patient() for _ in range(51)])
+
+    async with asleep.monitor() as central, asleep.monitor(quiet) as one, asleep.monitor(busy) as other:
+        for monitor in (central, one, other):
+            await monitor.send_json({"action": "subscribe", "date": DAY})
+            assert (await monitor.receive_json(timeout=5))["type"] == "snapshot"
+        asleep.process.send_signal(signal.SIGSTOP)
+        try:
+            late = {"date": DAY, "effective_at": at(DAY, "07:00")}
+            booked = [await awake.an_appointment(busy, patient, **late) for patient in patients]
+            for appointment in booked[1:]:
+                await awake.post(f"/appointments/{appointment}/cancel", {"effective_at": at(DAY, "07:00")})
+            newest = await _change(awake, quiet, 1)
+        finally:
+            asleep.process.send_signal(signal.SIGCONT)
+        assert (await awake.get(f"/queue?date={DAY}")).body["sequence"] == newest
+
+        update = await central.receive_json(timeout=5)
+        assert (update["from"], update["sequence"], update["events"]) == (sequence, newest, None)  # 102 of them
+        assert (await other.receive_json(timeout=5))["events"] is None  # 101
+        update = await one.receive_json(timeout=5)
+        assert (update["from"], update["sequence"]) == (sequence, newest)
+        assert [event["type"] for event in update["events"]] == ["ClinicChanged"]
