@@ -1,0 +1,1 @@
+"""Daysheet's speed and size, beside those of its peers."""

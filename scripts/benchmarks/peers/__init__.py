@@ -1,0 +1,1 @@
+"""What Daysheet is measured against."""
