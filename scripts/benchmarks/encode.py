@@ -77,9 +77,8 @@ async def run(postgres: Postgres, *, quick: bool) -> list[Row]:
         rows: list[Row] = []
         for morning in mornings:
             case = f"check-in, {len(morning.appointments):,} appointments"
-            rows += await _compare(morning, case, _check_in_of_each(morning, morning.pieces, seconds), seconds, rounds)
-            case += ", in one piece"
-            rows += await _compare(morning, case, _check_in_of_each(morning, morning.in_one_piece, seconds), seconds, rounds)
+            for how, ready in (("", morning.pieces), (", in one piece", morning.in_one_piece)):
+                rows += await _compare(morning, case + how, _check_in_of_each(morning, ready, seconds), seconds, rounds)
         morning = mornings[-1]
         line = morning.appointments[:LINE]  # one doctor's, of the largest day
         case = f"call-next, {len(line) - 1} stay waiting, {len(morning.appointments):,} appointments"

@@ -24,10 +24,12 @@ from tests.system.clinic_day_model import Appointment, Doctor, Hospital, Refused
 
 DAYS = 90
 COMMANDS = 80
-BOOKINGS = 5
+PATIENTS = 8
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-CLOCK_STEPS = ("Pacific/Honolulu", "America/Bogota", "Africa/Abidjan", "Asia/Kolkata", "Australia/Brisbane")
+CLOCKS_DIFFER = timedelta(milliseconds=100)
+"""Servers go by the database's clock, as well as they can measure it."""
+ZONES = ("Pacific/Honolulu", "America/Bogota", "Africa/Abidjan", "Asia/Kolkata", "Australia/Brisbane")
 """Zones without summer time, so far apart that in one of them it is always afternoon."""
 
 Servers = tuple[Server, Server]
@@ -40,7 +42,7 @@ def zone_in_the_afternoon() -> str:
         there = datetime.now(ZoneInfo(name))
         return abs(there.hour + there.minute / 60 - 16)
 
-    zone = min(CLOCK_STEPS, key=from_four)
+    zone = min(ZONES, key=from_four)
     assert from_four(zone) < 4
     return zone
 
@@ -58,23 +60,23 @@ AIMED: Choices = (True, True, True, True, False)
 """At an appointment that is ready for the step."""
 DOCTOR: Choices = range(3)
 TODAY_MOSTLY: Choices = (0, 0, 0, 0, 0, 0, 1, 1, -1)
-PATIENT: Choices = range(5)
+PATIENT: Choices = range(PATIENTS)
 PRIORITY: Choices = ("routine", "routine", "urgent", "emergency")
 SLOT: Choices = (None, None, None, None, None, 1, 2, 3, 4, 5, 0, 41)
 SELDOM: Choices = (False, False, False, True)
 STEP: dict[str, Choices] = {"somebody": SOMEBODY, "aimed": AIMED, "late": LATE}
 CLINIC: dict[str, Choices] = {"doctor": DOCTOR, "day": TODAY_MOSTLY, "late": LATE}
 SETTINGS: dict[str, Choices] = {
-    "capacity": (2, 3, 3, 4, 5, 96, 97),
-    "starts_at": (None, None, "08:00", "09:00", "09:10"),
-    "slot_minutes": (None, None, 10, 15),
+    "capacity": (2, 3, 4, 4, 5, 5, 6, 96, 97),
+    "starts_at": (None, None, None, None, "09:00", "09:10"),
+    "slot_minutes": (None, None, None, 10, 15),
     "room": (None, "3", "Léopold"),
     "order": (None, "arrival", "slot"),
 }
 
 USUAL: dict[str | None, tuple[str, ...]] = {
-    None: ("check_in", "check_in", "check_in", "check_in", "prioritize", "no_show", "cancel", "move"),
-    "checked_in": ("call", "call_next", "call_next", "hold", "prioritize", "no_show", "move", "move", "undo"),
+    None: (*["check_in"] * 6, "prioritize", "no_show", "cancel", "move"),
+    "checked_in": ("call_next", "call_next", "call", "hold", "prioritize", "no_show", "move", "undo"),
     "called": ("start", "start", "recall", "complete", "hold", "move", "no_show", "undo"),
     "in_consultation": ("complete", "complete", "call_next", "undo"),
     "on_hold": ("resume", "resume", "move", "no_show", "undo"),
@@ -87,7 +89,7 @@ KINDS: dict[str, tuple[int, dict[str, Choices]]] = {
     "walk_in": (2, {"doctor": DOCTOR, "patient": PATIENT, "priority": PRIORITY, "overlap": SELDOM, "late": LATE}),
     "check_in": (8, {**STEP, "patient": (None, None, None, "own", "other", "nobody")}),
     "call_next": (4, {"doctor": DOCTOR, "day": (None, None, 0, 1), "complete": (False, True)}),
-    "go_on": (24, {"somebody": SOMEBODY, "which": range(9), "late": IN_TIME, "there": SELDOM}),
+    "go_on": (24, {"somebody": SOMEBODY, "which": range(40), "late": IN_TIME, "there": SELDOM}),
     "undo": (9, STEP),
     "move": (
         6,
@@ -101,8 +103,9 @@ KINDS: dict[str, tuple[int, dict[str, Choices]]] = {
     ),
     "prioritize": (2, {**STEP, "priority": PRIORITY}),
     **{step: (weight, STEP) for step, weight in (("call", 2), ("recall", 1), ("start", 3), ("complete", 2))},
-    **{step: (weight, STEP) for step, weight in (("hold", 2), ("resume", 2), ("cancel", 2), ("no_show", 3))},
-    "set_up": (2, {**CLINIC, **SETTINGS}),
+    **{step: (weight, STEP) for step, weight in (("hold", 2), ("resume", 2), ("cancel", 1), ("no_show", 2))},
+    "set_up": (4, {**CLINIC, **SETTINGS}),
+    "reorder": (3, {"doctor": DOCTOR, "order": ("arrival", "slot")}),
     "close": (1, CLINIC),
     "reopen": (3, CLINIC),
     "delay": (1, {**CLINIC, "minutes": range(3), "note": (None, "ward round")}),
@@ -123,15 +126,16 @@ class Ask:
 
 
 def asks(number: int) -> list[Ask]:
-    """A day's commands, by the day's number. Some bookings come first."""
+    """A day's commands, by the day's number. Everybody is booked first, as far as there is room."""
     chance = Random(number)
     kinds = [kind for kind, (weight, _) in KINDS.items() for _ in range(weight)]
 
-    def ask(kind: str) -> Ask:
-        told = {name: chance.choice(choices) for name, choices in KINDS[kind][1].items()}
+    def ask(kind: str, **known: Any) -> Ask:
+        told = {name: chance.choice(choices) for name, choices in KINDS[kind][1].items()} | known
         return Ask(kind, told, there=chance.choice((False, True)), twice=chance.choice(SELDOM))
 
-    return [ask("book") for _ in range(BOOKINGS)] + [ask(chance.choice(kinds)) for _ in range(COMMANDS)]
+    booked = [ask("book", patient=patient, doctor=patient % 2, day=0, late=0) for patient in PATIENT]
+    return booked + [ask(chance.choice(kinds)) for _ in range(COMMANDS)]
 
 
 # --- asking the servers and the model the same ---------------------------------------------------
@@ -297,7 +301,10 @@ class Day:
 
     def _compare_time(self, wanted: datetime, shown: str, where: str) -> None:
         earliest = wanted.replace(microsecond=0).astimezone(self.hospital.zone)
-        at, latest = datetime.fromisoformat(shown), self.latest.get(wanted, wanted)
+        at, latest = datetime.fromisoformat(shown), wanted
+        if wanted in self.latest:
+            earliest = (wanted - CLOCKS_DIFFER).replace(microsecond=0).astimezone(self.hospital.zone)
+            latest = self.latest[wanted] + CLOCKS_DIFFER
         assert earliest <= at <= latest, f"{where}: {earliest} wanted, {shown} shown"
         assert at.utcoffset() == earliest.utcoffset()
 
@@ -482,6 +489,11 @@ class Day:
 
         return self.wish(f"/clinics/{who}/{on}", told, at, decide, method="PUT")
 
+    def reorder(self, doctor: int, order: str) -> Wish:
+        """The one setting that can always be another."""
+        clinic = self.hospital.clinic_or_default(self.doctors[doctor], self.today)
+        return self.set_up(doctor, 0, "now", capacity=clinic.capacity, order=order)
+
     def reassign(self, doctor: int, day: int, late: int | str, to: int, overlap: bool) -> Wish:
         who, on, whom = self.doctors[doctor], self.today + day * DAY, self.doctors[to]
         at = self.when(late, [each for each in self.hospital.listed(who, on) if each.confirmed])
@@ -539,7 +551,7 @@ _numbers = count(1)
 
 
 async def a_day(two: Servers, zone: ZoneInfo) -> Day:
-    """Three doctors, two of whom have small clinics today, and five patients."""
+    """Three doctors, two of whom have small clinics today, and their patients."""
     number = next(_numbers)
     today = date.fromisoformat(await two[0].today())
     began = datetime.now(UTC)
@@ -547,7 +559,7 @@ async def a_day(two: Servers, zone: ZoneInfo) -> Day:
     for letter, room in (("A", None), ("B", "12"), ("C", "Aquarium")):
         doctor = await two[0].a_doctor(code=f"D{number}{letter}", room=room)
         hospital.doctors[doctor] = Doctor(doctor, f"D{number}{letter}", room)
-    patients = await asyncio.gather(*[two[1].a_patient() for _ in range(5)])
+    patients = await asyncio.gather(*[two[1].a_patient() for _ in PATIENT])
     hospital.patients = set(patients)
     day = Day(two, hospital, list(hospital.doctors), patients, today, began)
     day.head = (await two[1].get("/queue")).body["sequence"]
@@ -563,7 +575,7 @@ async def goes_wrong(two: Servers, zone: ZoneInfo, asked: Sequence[Ask]) -> Asse
     """With all that was asked and answered."""
     day = await a_day(two, zone)
     try:
-        for number, (capacity, starts_at) in enumerate(((4, "09:00"), (3, "09:05"))):
+        for number, (capacity, starts_at) in enumerate(((5, "09:00"), (4, "09:05"))):
             opened = {"capacity": capacity, "starts_at": starts_at, "order": ("arrival", "slot")[number]}
             await day.play(Ask("set_up", {"doctor": number, "day": 0, "late": 0, **opened}, there=False, twice=False))
         for ask in asked:
