@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -25,6 +26,11 @@ from gateway.app import running
 from gateway.parts import Parts
 from gateway.settings import Settings
 from tests.server import Server, start_server
+
+# Where a change is judged, the same change is judged alike; everywhere else each run looks somewhere new.
+hypothesis.settings.register_profile("judged", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("judged")
 
 TIMEZONE = "Asia/Kolkata"
 """Another zone than any test machine's own, so that whoever takes the wrong one is found out."""
