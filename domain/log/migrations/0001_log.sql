@@ -80,8 +80,12 @@ AS $$
 DECLARE
     head bigint;
     latest timestamptz;
-    statuses text[];
-    positions bigint[];
+    statuses text[] := array_fill('appended'::text, ARRAY[cardinality(keys)]);
+    moved_on int[];
+    number int;
+    last_there bigint;
+    event_positions bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(event_commands)]);
+    positions bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(keys)]);
 BEGIN
     -- A statement of its own: the next one must see what the lock's last holder committed.
     PERFORM pg_advisory_xact_lock(4004131704);
@@ -90,56 +94,57 @@ BEGIN
     head := coalesce(head, 0);
     latest := greatest(clock_timestamp(), latest);  -- A clock set back must not reorder the record.
 
-    WITH first AS MATERIALIZED (
-        SELECT DISTINCT ON (stream) no, stream, version, meta
-        FROM unnest(event_commands, streams, versions, metas) WITH ORDINALITY e(no, stream, version, meta, nth)
-        ORDER BY stream, nth
-    ), moved AS MATERIALIZED (
-        SELECT no, bool_and(EXISTS (
-            SELECT FROM event x WHERE x.stream = first.stream AND x.version = first.version AND x.meta = first.meta
-        )) AS by_itself
-        FROM first
-        WHERE version <> 1 + coalesce(
-            (SELECT x.version FROM event x WHERE x.stream = first.stream ORDER BY x.version DESC LIMIT 1), 0)
-        GROUP BY no
-    ), unfounded AS MATERIALIZED (
-        SELECT DISTINCT no FROM unnest(rest_commands, rest_streams, rest_versions) r(no, stream, version)
-        WHERE version <> coalesce(
-            (SELECT x.version FROM event x WHERE x.stream = r.stream ORDER BY x.version DESC LIMIT 1), 0)
-    ), denied AS MATERIALIZED (
-        SELECT DISTINCT no
-        FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values) v(no, action, subject, value)
-        JOIN claim ON action = 'claim' AND claim.name = value AND claim.holder <> subject
-    )
-    SELECT array_agg(CASE
-               WHEN moved.by_itself THEN 'repeated'
-               WHEN request.key IS NOT NULL THEN 'replayed'
-               WHEN denied.no IS NOT NULL THEN 'claimed'
-               WHEN moved.no IS NOT NULL OR unfounded.no IS NOT NULL THEN 'conflict'
-               ELSE 'appended' END ORDER BY c.no)
-    INTO statuses
-    FROM unnest(keys) WITH ORDINALITY c(key, no)
-    LEFT JOIN request ON request.key = c.key
-    LEFT JOIN denied ON denied.no = c.no
-    LEFT JOIN unfounded ON unfounded.no = c.no
-    LEFT JOIN moved ON moved.no = c.no;
+    -- What stands in a command's way; of several reasons the last one found here is told. Mostly there are none.
+    moved_on := ARRAY(
+        SELECT DISTINCT no FROM (
+            SELECT no, stream, min(version) - 1 AS version
+            FROM unnest(event_commands, streams, versions) e(no, stream, version) GROUP BY no, stream
+            UNION ALL
+            SELECT no, stream, version FROM unnest(rest_commands, rest_streams, rest_versions) r(no, stream, version)
+        ) r
+        WHERE version <> coalesce((  -- Older versions stay out of it: an index reads all it may find on a page.
+            SELECT x.version FROM event x WHERE x.stream = r.stream AND x.version >= r.version
+            ORDER BY x.version DESC LIMIT 1), 0));
+    FOREACH number IN ARRAY moved_on LOOP
+        statuses[number] := 'conflict';
+    END LOOP;
+    IF cardinality(vault_commands) > 0 THEN
+        FOR number IN
+            SELECT no FROM unnest(vault_commands, vault_actions, vault_subjects, vault_values)
+                v(no, action, subject, value)
+            JOIN claim ON action = 'claim' AND claim.name = value AND claim.holder <> subject
+        LOOP
+            statuses[number] := 'claimed';
+        END LOOP;
+    END IF;
+    FOR number IN SELECT no FROM unnest(keys) WITH ORDINALITY c(key, no) JOIN request ON request.key = c.key LOOP
+        statuses[number] := 'replayed';
+    END LOOP;
+    IF cardinality(moved_on) > 0 THEN
+        FOR number, last_there IN
+            SELECT no, max(x.position) FROM unnest(event_commands, streams, versions, metas) e(no, stream, version, meta)
+            LEFT JOIN event x ON x.stream = e.stream AND x.version = e.version AND x.meta = e.meta
+            WHERE no = ANY (moved_on)
+            GROUP BY no HAVING count(*) = count(x.position)
+        LOOP
+            statuses[number] := 'repeated';
+            positions[number] := last_there;
+        END LOOP;
+    END IF;
 
-    WITH added AS (
-        INSERT INTO event (position, stream, version, type, day, subject, data, meta, recorded_at)
-        SELECT head + row_number() OVER (ORDER BY nth), stream, version, type, day, subject, data, meta, latest
-        FROM unnest(event_commands, streams, versions, types, days, subjects, datas, metas)
-            WITH ORDINALITY e(no, stream, version, type, day, subject, data, meta, nth)
-        WHERE statuses[no] = 'appended'
-        RETURNING position, stream, version
-    ), last AS (
-        SELECT no, max(coalesce(added.position, x.position)) AS position
-        FROM unnest(event_commands, streams, versions) e(no, stream, version)
-        LEFT JOIN added USING (stream, version)
-        LEFT JOIN event x ON statuses[no] = 'repeated' AND x.stream = e.stream AND x.version = e.version
-        GROUP BY no
-    )
-    SELECT array_agg(last.position ORDER BY c.no) INTO positions
-    FROM generate_subscripts(statuses, 1) c(no) LEFT JOIN last ON last.no = c.no;
+    FOR nth IN 1 .. cardinality(event_commands) LOOP
+        number := event_commands[nth];
+        IF statuses[number] = 'appended' THEN
+            head := head + 1;
+            event_positions[nth] := head;
+            positions[number] := head;
+        END IF;
+    END LOOP;
+    INSERT INTO event (position, stream, version, type, day, subject, data, meta, recorded_at)
+    SELECT position, stream, version, type, day, subject, data, meta, latest
+    FROM unnest(event_positions, streams, versions, types, days, subjects, datas, metas)
+        e(position, stream, version, type, day, subject, data, meta)
+    WHERE position IS NOT NULL;
 
     INSERT INTO request (key, fingerprint, outcome, position)
     SELECT key, fingerprint, outcome, coalesce(positions[no], 0)
