@@ -102,6 +102,106 @@ class DoctorDay(Shape, frozen=True, kw_only=True):
     timestamp: str
 
 
+class PublicPatient(Shape, frozen=True, kw_only=True):
+    """A patient as everybody in the waiting room may know them; null for one who wants to be nobody there."""
+
+    name: str | None
+
+
+class PublicAppointment(Shape, frozen=True, kw_only=True):
+    appointment_id: AppointmentId
+    slot: int
+    status: Status
+    priority: Priority
+    patient: PublicPatient
+    queue: QueueEntry | None
+
+
+class PublicDoctorBlock(Shape, frozen=True, kw_only=True):
+    doctor: BoardDoctor
+    total_appointments: int
+    checked_in_count: int
+    clinic: ClinicBlock
+    appointments: list[PublicAppointment]
+
+
+class PublicDay(Shape, frozen=True, kw_only=True):
+    """A Day for a display that everybody can read."""
+
+    date: datetime.date
+    total_appointments: int
+    total_doctors: int
+    doctors: list[PublicDoctorBlock]
+    timestamp: str
+
+
+class PublicDoctorDay(Shape, frozen=True, kw_only=True):
+    """A DoctorDay for a display that everybody can read."""
+
+    date: datetime.date
+    doctor: BoardDoctor
+    total_appointments: int
+    checked_in_count: int
+    clinic: ClinicBlock | None
+    appointments: list[PublicAppointment]
+    timestamp: str
+
+
+class BlockChange(Shape, frozen=True, kw_only=True):
+    """What is another than before in one doctor's block; all of it absolute. Fields that are not there stay.
+
+    `appointments`: those that changed, whole. `positions`: of those of whom nothing else changed. `removed`: those
+    that are not listed any more.
+    """
+
+    doctor_id: DoctorId
+    doctor: BoardDoctor | msgspec.UnsetType = msgspec.UNSET
+    total_appointments: int | msgspec.UnsetType = msgspec.UNSET
+    checked_in_count: int | msgspec.UnsetType = msgspec.UNSET
+    clinic: ClinicBlock | msgspec.UnsetType = msgspec.UNSET
+    appointments: list[BoardAppointment]
+    positions: dict[str, int]
+    removed: list[AppointmentId]
+
+
+class PublicBlockChange(Shape, frozen=True, kw_only=True):
+    """A BlockChange for a display that everybody can read."""
+
+    doctor_id: DoctorId
+    doctor: BoardDoctor | msgspec.UnsetType = msgspec.UNSET
+    total_appointments: int | msgspec.UnsetType = msgspec.UNSET
+    checked_in_count: int | msgspec.UnsetType = msgspec.UNSET
+    clinic: ClinicBlock | msgspec.UnsetType = msgspec.UNSET
+    appointments: list[PublicAppointment]
+    positions: dict[str, int]
+    removed: list[AppointmentId]
+
+
+class DayChange(Shape, frozen=True, kw_only=True):
+    """What became another on a date since a sequence: its totals, and the blocks that changed.
+
+    `removed_doctors`: whose blocks a subscription does not show any more.
+    """
+
+    date: datetime.date
+    total_appointments: int
+    total_doctors: int
+    doctors: list[BlockChange]
+    removed_doctors: list[DoctorId] | msgspec.UnsetType = msgspec.UNSET
+    timestamp: str
+
+
+class PublicDayChange(Shape, frozen=True, kw_only=True):
+    """A DayChange for a display that everybody can read."""
+
+    date: datetime.date
+    total_appointments: int
+    total_doctors: int
+    doctors: list[PublicBlockChange]
+    removed_doctors: list[DoctorId] | msgspec.UnsetType = msgspec.UNSET
+    timestamp: str
+
+
 class Why(Shape, frozen=True, kw_only=True):
     """Why an entry stands where it does: how many are ahead because they are more urgent, how many by the clinic's
     order among those as urgent; and whether the place was kept during a hold."""

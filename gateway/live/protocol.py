@@ -1,48 +1,59 @@
-"""Messages on the WebSocket: what a client may say, and the small answers to it."""
+"""What clients say on the WebSocket: one struct for each action, and what is said of a message that is none of them."""
 
 from __future__ import annotations
 
 import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from domain.rules.ids import DoctorId
+from gateway.live.messages import Error, ErrorCode
+
+HEARTBEAT_SECONDS: Final = (5, 60)
+DEPARTMENT_LENGTH: Final = 100
+DOCTORS_AT_MOST: Final = 1_000
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last state that the client has."""
+
+    epoch: Annotated[str, msgspec.Meta(max_length=100)]
+    sequence: int
+
 
 class Subscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="subscribe", tag_field="action"):
+    """Show me this date from now on. All but `date` is optional, and null is the same as left out."""
+
     date: datetime.date
+    mode: Literal["full", "delta"] | None = None
+    resume: Resume | None = None
+    heartbeat: (
+        Annotated[int, msgspec.Meta(ge=HEARTBEAT_SECONDS[0], le=HEARTBEAT_SECONDS[1])]
+        | Annotated[float, msgspec.Meta(ge=HEARTBEAT_SECONDS[0], le=HEARTBEAT_SECONDS[1])]
+        | None
+    ) = None
+    doctors: Annotated[list[DoctorId], msgspec.Meta(max_length=DOCTORS_AT_MOST)] | None = None
+    department: Annotated[str, msgspec.Meta(min_length=1, max_length=DEPARTMENT_LENGTH)] | None = None
+    view: Literal["full", "public"] | None = None
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unsubscribe", tag_field="action"):
-    pass
+    """Show me nothing for now."""
 
 
 class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ping", tag_field="action"):
-    pass
+    """Are you there?"""
 
 
 Message = Subscribe | Unsubscribe | Ping
-
-ErrorCode = Literal["invalid_json", "invalid_message", "unknown_action", "invalid_date", "unavailable"]
-
-
-class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed", tag_field="type"):
-    pass
-
-
-class Pong(msgspec.Struct, frozen=True, tag="pong", tag_field="type"):
-    timestamp: str
-
-
-class Error(msgspec.Struct, frozen=True, tag="error", tag_field="type"):
-    code: ErrorCode
-    message: str
 
 
 class Misunderstood(Exception):
     """The message is not one; `error` is the answer."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
-        self.error = Error(code, message)
+        self.error = Error(code=code, message=message)
         super().__init__(message)
 
 

@@ -16,7 +16,8 @@ from domain.log.codec import NewerEvent
 from domain.postgres.connect import FAULTS
 from domain.rules.ids import DoctorId
 from gateway.live.fanout import Channel, Fanout, text_frame
-from gateway.live.protocol import Error, Misunderstood, Ping, Pong, Subscribe, Unsubscribe, Unsubscribed, parse
+from gateway.live.messages import Error, Pong, Unsubscribed
+from gateway.live.protocol import Misunderstood, Ping, Subscribe, Unsubscribe, parse
 from projections.boards import Unavailable
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Monitor:
                 self._leave()
                 self._reply(Unsubscribed())
             case Ping():
-                self._reply(Pong(self._parts.encoder.time(self._parts.now())))
+                self._reply(Pong(timestamp=self._parts.encoder.time(self._parts.now())))
 
     async def _subscribe(self, day: date) -> None:
         self._leave()
@@ -132,7 +133,7 @@ class Monitor:
 
     def lose(self) -> None:
         self._leave()
-        self._reply(Error("unavailable", "this date cannot be shown now"))
+        self._reply(Error(code="unavailable", message="this date cannot be shown now"))
 
     async def _catch_up(self) -> None:
         try:
