@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -29,23 +28,27 @@ from domain.postgres.embedded import EmbeddedPostgres
 from domain.vault.digests import Digests
 from domain.vault.master import MasterKey, WrongMasterKey, read_master_key
 from domain.vault.sealing import Vault
-from gateway import access, health
+from gateway import access, health, workers
 from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
 from gateway.demo import hospital
+from gateway.live import asyncapi
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
 from gateway.parts import PARTS, Parts
 from gateway.rest import openapi, problem
 from gateway.rest import routes as rest_routes
 from gateway.rest.decode import BODY_BYTES
-from gateway.settings import Settings, SettingsError
+from gateway.settings import CannotListen, Settings, SettingsError
 from projections.boards import Boards
+from projections.deltas import Deltas
 from projections.directory import Directory
 from projections.encoding import BOARD_FORMAT, Encoder
+from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
+from projections.proof import Prover
 
 KEEPALIVE_SECONDS: Final = 15.0
 LAST_REQUESTS_SECONDS: Final = 3.0
@@ -56,22 +59,28 @@ log = structlog.get_logger()
 
 
 async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
-    """Until SIGTERM or SIGINT. `ready` is told the address once requests are answered.
+    """Until SIGTERM or SIGINT. `ready` is told the address once requests are answered, by all workers there are.
 
     Raises, after a log line, when a loop dies that the server cannot do without.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with (
-        database(settings) as url,
-        running(settings, url) as parts,
-        _listening(settings, parts) as address,
-        hospital.living(parts) if settings.demo else nullcontext(),
-    ):
-        ready(address)
-        await stop.wait()
-        log.info("stopping")
+    async with database(settings) as url:
+        if settings.workers > 1:
+            await workers.supervise(settings, url, ready, stop)
+            return
+        if settings.worker:
+            workers.stop_when_orphaned(stop)
+        async with (
+            running(settings, url) as parts,
+            _listening(settings, parts) as address,
+            # Of several workers one moves the made-up patients. Two would call everybody twice as fast.
+            hospital.living(parts) if settings.demo and settings.worker <= 1 else nullcontext(),
+        ):
+            ready(address)
+            await stop.wait()
+            log.info("stopping")
 
 
 @asynccontextmanager
@@ -151,6 +160,9 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             directory=directory,
             boards=boards,
             encoder=encoder,
+            deltas=Deltas(encoder, directory),
+            freshness=Freshness(readers, projector, clock.now),
+            prover=Prover(boards, encoder),
             history=History(readers, vault, facts, encoder),
             projector=projector,
             clock=clock,
@@ -158,7 +170,8 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             epoch=who.epoch(BOARD_FORMAT),
         )
         async with asyncio.TaskGroup() as loops:
-            following = [loops.create_task(projector.run()), loops.create_task(clock.run(readers))]
+            endless = (projector.run(), clock.run(readers), parts.freshness.run(), parts.prover.run())
+            following = [loops.create_task(loop) for loop in endless]
             writing = loops.create_task(writer.run())
             try:
                 yield parts
@@ -207,14 +220,23 @@ def application(settings: Settings, parts: Parts) -> web.Application:
     app[live_routes.MONITORS] = set()
     parts.projector.tell = fanout.tell
     parts.boards.given_up = fanout.give_up
+    parts.boards.replaced = fanout.replace
+    parts.freshness.turned = partial(_tell_status, app)
     rest_routes.add_routes(app)
     live_routes.add_routes(app)
     health.add_routes(app)
     pages.add_routes(app)
     app.router.add_get("/openapi.json", openapi.openapi)
+    app.router.add_get("/asyncapi.json", asyncapi.asyncapi)
     app.on_response_prepare.append(access.allow_origin)
     app.on_shutdown.append(_close_monitors)
     return app
+
+
+def _tell_status(app: web.Application) -> None:
+    monitors = app[live_routes.MONITORS]
+    for monitor in tuple(monitors):  # one may go when told
+        monitor.tell_status()
 
 
 async def _close_monitors(app: web.Application) -> None:
@@ -239,10 +261,11 @@ async def _listening(settings: Settings, parts: Parts) -> AsyncIterator[str]:
     listener: asyncio.Server | None = None
     try:
         try:
-            listener = await loop.create_server(connection, settings.host, settings.port, reuse_address=True)
+            listener = await loop.create_server(
+                connection, settings.host, settings.port, reuse_address=True, reuse_port=settings.worker > 0
+            )
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
-            raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from None
+            raise CannotListen(settings.host, settings.port, error) from None
         host, port = listener.sockets[0].getsockname()[:2]
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:

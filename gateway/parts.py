@@ -13,10 +13,13 @@ from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
 from projections.boards import Boards
+from projections.deltas import Deltas
 from projections.directory import Directory
 from projections.encoding import Encoder
+from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
+from projections.proof import Prover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,9 @@ class Parts:
     directory: Directory
     boards: Boards
     encoder: Encoder
+    deltas: Deltas
+    freshness: Freshness
+    prover: Prover
     history: History
     projector: Projector
     clock: Clock

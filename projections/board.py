@@ -1,4 +1,9 @@
-"""DayBoard: one date. Folds one event in at a time, in place, and knows what changed."""
+"""DayBoard: one date. Folds one event in at a time, in place, and knows what changed, and when.
+
+When is a sequence, and it comes from the log alone: a board that was loaded a moment ago, on another worker, knows it
+as well as one that has followed since the morning. So whoever saw the board as it was at some sequence can be told
+what is another now (see deltas.py), without anybody having kept what was sent.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,9 @@ NEWS_KEPT: Final = 101
 """One more than an envelope names, to know when there are too many."""
 
 
+REGISTRATIONS: Final = frozenset({events.PatientRegistered.__name__, events.DoctorRegistered.__name__})
+
+
 class News(msgspec.Struct, frozen=True):
     """Something happened on this date. A person's change has no doctor and no appointment."""
 
@@ -38,7 +46,10 @@ class Entry:
     state: State
     changed: int
     position: int = 0
+    repositioned: int = 0
+    """When the position became another, at the latest."""
     encoded: tuple[bytes, bytes] | None = None  # before and after the position; see encoding.py
+    masked: tuple[bytes, bytes] | None = None  # the same as the public may see it
 
     @property
     def listed(self) -> bool:
@@ -56,27 +67,50 @@ class Clinic:
     room: str | None
     order: Order
     changed: int
+    introduced: int
+    """When it was opened, or its doctor's details became others."""
+    described: int
+    """When anything of the clinic itself may have become another: its settings, slots held, how many wait."""
+    counted: int
+    """When another number may have been listed."""
+    arrived: int
+    """When another number may have been checked in."""
     status: ClinicStatus = "open"
     delay_minutes: int = 0
     note: str | None = None
     entries: dict[AppointmentId, Entry] = field(default_factory=dict)
+    gone: dict[AppointmentId, int] = field(default_factory=dict)
+    """Who was here and is not on this list any more, and since when."""
     waiting: int = 0
-    line_moved: bool = False
+    line_moves: tuple[int, int] | None = None
+    """The first and the last event since `line_up` that may have moved the line."""
     listed: list[Entry] | None = None  # by slot; None when it has to be made again
     encoded: bytes | None = None
+    masked: bytes | None = None
     segment: Segment | None = None
     news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
 
     def line_up(self) -> None:
-        """Give every entry its position: 1 is next, 0 is not waiting."""
+        """Give every entry its position, 1 is next, 0 is not waiting; if that is to be done."""
+        if self.line_moves is None:
+            return
+        first, last = self.line_moves
         line = [entry for entry in self.entries.values() if entry.state.stage == "checked_in"]
         line.sort(key=self._place)
+        positions = dict.fromkeys(self.entries, 0)
+        positions.update((entry.appointment_id, position) for position, entry in enumerate(line, 1))
         for entry in self.entries.values():
-            entry.position = 0
-        for position, entry in enumerate(line, 1):
-            entry.position = position
+            position = positions[entry.appointment_id]
+            # Between several events the line was never made up here. Another worker may have shown it as it was then:
+            # whoever waits has to be told where, even if it is the place where they were before.
+            if position != entry.position or (position and first != last):
+                entry.position, entry.repositioned = position, last
         self.waiting = len(line)
-        self.line_moved = False
+        self.line_moves = None
+
+    def line_moved(self, position: int) -> None:
+        self.line_moves = (self.line_moves[0] if self.line_moves else position, position)
+        self.described = position
 
     def _place(self, entry: Entry) -> Any:
         state = entry.state
@@ -85,11 +119,16 @@ class Clinic:
 
     def shows_change(self, position: int) -> None:
         """What was encoded of it is of yesterday."""
-        self.changed, self.encoded = position, None
+        self.changed, self.encoded, self.masked = position, None, None
         if self.segment is not None:
             self.segment.encoded = None
 
+    def list_moved(self, position: int) -> None:
+        self.listed = None
+        self.described = self.counted = self.arrived = position
+
     def list_up(self) -> list[Entry]:
+        """Those who are listed, by slot."""
         if self.listed is None:
             self.listed = sorted((e for e in self.entries.values() if e.listed), key=lambda entry: entry.state.slot)
         return self.listed
@@ -114,6 +153,8 @@ class DayBoard:
         self.by_patient: dict[PatientId, set[AppointmentId]] = {}
         self.clinic_of: dict[AppointmentId, str] = {}
         self.news: deque[News] = deque(maxlen=NEWS_KEPT)
+        self.told_from = 0
+        """From here on all that happened is in the news; before that people may have changed unheard."""
         self.segments: list[Segment] | None = None  # of the clinics by doctor's code; None: to be made again
 
     # --- folding ---------------------------------------------------------------------------------
@@ -142,7 +183,7 @@ class DayBoard:
         news = News(position, event_name, None, None)
         self.news.append(news)
         for _, entry in shown:
-            entry.changed, entry.encoded = position, None
+            entry.changed, entry.encoded, entry.masked = position, None, None
         for clinic in {stream: self.clinics[stream] for stream, _ in shown}.values():
             clinic.shows_change(position)
             clinic.news.append(news)
@@ -153,7 +194,7 @@ class DayBoard:
         clinic = self.clinics.get(clinic_stream(doctor_id, self.date))
         if clinic is None or position <= self.sequence:
             return False
-        self.sequence = position
+        self.sequence = clinic.introduced = position
         clinic.shows_change(position)
         self.segments = None  # The doctor's code may be another, and doctors are ordered by it.
         news = News(position, event_name, None, None)
@@ -161,12 +202,14 @@ class DayBoard:
         clinic.news.append(news)
         return True
 
-    def doctor_was_changed(self, clinic: Clinic, position: int) -> None:
+    def doctor_was_changed(self, clinic: Clinic, position: int, event_name: str) -> None:
         """While loading: the doctor's last event, which may be newer than all of the date's own."""
+        clinic.introduced = max(clinic.introduced, position)
         clinic.changed = max(clinic.changed, position)
         self.sequence = max(self.sequence, position)
+        self._was_not_told(position, event_name)
 
-    def person_was_changed(self, patient_id: PatientId, position: int) -> None:
+    def person_was_changed(self, patient_id: PatientId, position: int, event_name: str) -> None:
         """While loading: the patient's last event, which may be newer than all of the date's own."""
         for appointment_id in self.by_patient.get(patient_id, ()):
             stream, entry = self._entry(appointment_id)
@@ -174,6 +217,11 @@ class DayBoard:
                 entry.changed = max(entry.changed, position)
                 self.clinics[stream].changed = max(self.clinics[stream].changed, position)
                 self.sequence = max(self.sequence, position)
+        self._was_not_told(position, event_name)
+
+    def _was_not_told(self, position: int, event_name: str) -> None:
+        if event_name not in REGISTRATIONS:  # which come before anybody is on a board
+            self.told_from = max(self.told_from, position)
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -183,26 +231,11 @@ class DayBoard:
         if stream is None:
             return None
         clinic = self.clinics[stream]
-        if clinic.line_moved:
-            clinic.line_up()
+        clinic.line_up()
         return clinic, clinic.entries[appointment_id]
 
     def patients(self) -> Iterator[PatientId]:
         return iter(self.by_patient)
-
-    def news_after(self, sequence: int, stream: str | None = None) -> list[News] | None:
-        """What happened after `sequence`, in one clinic or in all; None where it is too much to tell."""
-        teller = self if stream is None else self.clinics.get(stream)
-        kept: deque[News] = teller.news if teller is not None else deque()
-        if len(kept) == NEWS_KEPT and kept[0].sequence > sequence:
-            return None
-        return [news for news in kept if news.sequence > sequence]
-
-    def forget_news(self) -> None:
-        """What was folded so far is told by a snapshot."""
-        self.news.clear()
-        for clinic in self.clinics.values():
-            clinic.news.clear()
 
     def _entry(self, appointment_id: AppointmentId) -> tuple[str, Entry]:
         stream = self.clinic_of[appointment_id]
@@ -217,28 +250,34 @@ class DayBoard:
             room=event.room,
             order=event.order,
             changed=position,
+            introduced=position,
+            described=position,
+            counted=position,
+            arrived=position,
         )
-
         self.segments = None
 
     def _changed(self, stream: str, event: events.ClinicChanged, position: int) -> None:
         clinic = self.clinics[stream]
         clinic.capacity, clinic.starts_at, clinic.slot_minutes = event.capacity, event.starts_at, event.slot_minutes
         clinic.room, clinic.order = event.room, event.order
-        clinic.line_moved = True
+        clinic.line_moved(position)
 
     def _closed(self, stream: str, event: events.ClinicClosed, position: int) -> None:
-        self.clinics[stream].status = "closed"
+        clinic = self.clinics[stream]
+        clinic.status, clinic.described = "closed", position
 
     def _reopened(self, stream: str, event: events.ClinicReopened, position: int) -> None:
-        self.clinics[stream].status = "open"
+        clinic = self.clinics[stream]
+        clinic.status, clinic.described = "open", position
 
     def _delayed(self, stream: str, event: events.ClinicDelayed, position: int) -> None:
         clinic = self.clinics[stream]
-        clinic.delay_minutes, clinic.note = event.minutes, event.note
+        clinic.delay_minutes, clinic.note, clinic.described = event.minutes, event.note, position
 
     def _finished(self, stream: str, event: events.ClinicFinished, position: int) -> None:
-        self.clinics[stream].status = "finished"
+        clinic = self.clinics[stream]
+        clinic.status, clinic.described = "finished", position
 
     def _booked(self, stream: str, event: events.AppointmentBooked, position: int) -> AppointmentId:
         return self._take_in(stream, event.appointment_id, event.patient_id, event.state(), position)
@@ -252,12 +291,12 @@ class DayBoard:
         return self._take_in(stream, event.appointment_id, event.patient_id, event.state, position)
 
     def _moved_out(self, stream: str, event: events.AppointmentMovedOut, position: int) -> AppointmentId:
-        return self._let_go(stream, event.appointment_id)
+        return self._let_go(stream, event.appointment_id, position)
 
     def _undone(self, stream: str, event: events.StepUndone, position: int) -> AppointmentId:
         state = event.state
         if state is None:
-            return self._let_go(stream, event.appointment_id)
+            return self._let_go(stream, event.appointment_id, position)
         if event.patient_id is not None:
             return self._take_in(stream, event.appointment_id, event.patient_id, state, position)
         self._becomes(stream, event.appointment_id, lambda _: state, position)
@@ -271,29 +310,36 @@ class DayBoard:
         clinic = self.clinics[stream]
         entry = clinic.entries[appointment_id]
         before, was_listed = entry.state, entry.listed
-        entry.state = after(before)
-        entry.changed, entry.encoded = position, None
-        if entry.listed != was_listed or entry.state.slot != before.slot:
-            clinic.listed = None
+        state = entry.state = after(before)
+        entry.changed, entry.encoded, entry.masked = position, None, None
+        if entry.listed != was_listed or state.slot != before.slot:
+            clinic.list_moved(position)
         # A step far from the line, such as a completion, leaves everybody's position as it is.
-        clinic.line_moved |= "checked_in" in (before.stage, entry.state.stage)
+        if before.stage == "checked_in" or state.stage == "checked_in":
+            clinic.line_moved(position)
+        if (before.stage is None) != (state.stage is None):
+            clinic.arrived = position
 
     def _take_in(
         self, stream: str, appointment_id: AppointmentId, patient_id: PatientId, state: State, position: int
     ) -> AppointmentId:
         clinic = self.clinics[stream]
         clinic.entries[appointment_id] = Entry(appointment_id, patient_id, state, changed=position)
-        clinic.listed = None
-        clinic.line_moved |= state.stage == "checked_in"
+        clinic.gone.pop(appointment_id, None)
+        clinic.list_moved(position)
+        if state.stage == "checked_in":
+            clinic.line_moved(position)
         self.clinic_of[appointment_id] = stream
         self.by_patient.setdefault(patient_id, set()).add(appointment_id)
         return appointment_id
 
-    def _let_go(self, stream: str, appointment_id: AppointmentId) -> AppointmentId:
+    def _let_go(self, stream: str, appointment_id: AppointmentId, position: int) -> AppointmentId:
         clinic = self.clinics[stream]
         entry = clinic.entries.pop(appointment_id)
-        clinic.listed = None
-        clinic.line_moved |= entry.state.stage == "checked_in"
+        clinic.gone[appointment_id] = position
+        clinic.list_moved(position)
+        if entry.state.stage == "checked_in":
+            clinic.line_moved(position)
         if self.clinic_of[appointment_id] == stream:
             del self.clinic_of[appointment_id]
             self.by_patient[entry.patient_id].discard(appointment_id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,8 @@ APPOINTMENT_BYTES: Final = 3_700
 """What one appointment takes, its patient and its cached bytes included: `scripts/bench memory` measures it."""
 BOARD_BYTES: Final = 8_000
 """What a date with nobody on it takes: whoever asks for every date of a century must not fill the memory."""
+PROOF_ROWS: Final = 500
+"""Folding them takes a millisecond or two: nobody has asked for it, so nobody should feel it."""
 
 log = structlog.get_logger()
 
@@ -51,6 +53,20 @@ class _Arrival:
     fold_into: Callable[[DayBoard], bool]
 
 
+class Beside:
+    """A board folded anew from the log, beside the one that is shown."""
+
+    def __init__(self, board: DayBoard, arrived: list[_Arrival]) -> None:
+        self.board = board
+        self._arrived = arrived
+
+    def catch_up(self) -> None:
+        """Fold what the projector has folded meanwhile."""
+        for arrival in self._arrived:
+            arrival.fold_into(self.board)
+        self._arrived.clear()
+
+
 class Boards:
     def __init__(
         self, pool: Pool, directory: Directory, mapper: EventMapper, *, budget_bytes: int = BUDGET_BYTES
@@ -64,6 +80,8 @@ class Boards:
         self._broken: set[date] = set()
         self.given_up: Callable[[DayBoard], None] = lambda board: None
         """Called with a board that was loaded and can no longer be shown."""
+        self.replaced: Callable[[DayBoard, DayBoard], None] = lambda wrong, right: None
+        """Called with a board that was wrong, and the one that is shown from now on."""
         self.applied = 0
         """The projector's position: every loaded board has folded all there is up to here."""
 
@@ -123,25 +141,46 @@ class Boards:
             raise Unavailable(day) from error
         finally:
             del self._arrived[day]
-        board.forget_news()
         self._directory.hold(board.patients())
         self._loaded[day] = board
         self._make_room()
         return board
 
-    async def _fold_rows(self, board: DayBoard, up_to: int) -> None:
+    async def _fold_rows(self, board: DayBoard, up_to: int, *, rows_at_once: int = read.PAGE_ROWS) -> None:
         after = 0
         while True:
-            rows = await read.day(self._pool, board.date, after=after, up_to=up_to)
+            rows = await read.day(self._pool, board.date, after=after, up_to=up_to, limit=rows_at_once)
             for position, stored_type, data, stream, version, subject, meta in rows:
                 board.fold(position, self._mapper.read(stored_type, data, stream, version, subject, meta))
-            if len(rows) < read.PAGE_ROWS:
+            if len(rows) < rows_at_once:
                 return
             after = rows[-1]["position"]
 
     def _booked_meanwhile(self, day: date) -> list[PatientId]:
         arrived = (arrival.event for arrival in self._arrived[day])
         return [patient_id for event in arrived if (patient_id := brings(event)) is not None]
+
+    @asynccontextmanager
+    async def beside(self, day: date) -> AsyncIterator[Beside]:
+        """A loaded date's board, folded anew and kept up to date by `catch_up`. Raises as reading the log does."""
+        arrived = self._arrived[day] = []  # Nobody is loading what is loaded.
+        up_to = self.applied
+        try:
+            with self.watch(day):
+                board = DayBoard(day)
+                await self._fold_rows(board, up_to, rows_at_once=PROOF_ROWS)
+                self._fold_people(board, up_to)
+                yield Beside(board, arrived)
+        finally:
+            del self._arrived[day]
+
+    def replace(self, right: DayBoard) -> None:
+        """Show this one from now on: what is shown of its date is wrong."""
+        wrong = self._loaded[right.date]
+        self._directory.hold(right.patients())
+        self._directory.let_go(wrong.patients())
+        self._loaded[right.date] = right
+        self.replaced(wrong, right)
 
     async def as_of(self, day: date, sequence: int) -> DayBoard:
         """A board of its own, as the log had it at a position. People are shown as they are now."""
@@ -150,18 +189,18 @@ class Boards:
             await self._fold_rows(board, sequence)
             await self._directory.have(board.patients())
         self._fold_people(board, sequence)
-        board.forget_news()
         return board
 
     def _fold_people(self, board: DayBoard, up_to: int) -> None:
         for patient_id in board.patients():
             person = self._directory.person(patient_id)
             if person is not None and person.sequence <= up_to:
-                board.person_was_changed(patient_id, person.sequence)
+                board.person_was_changed(patient_id, person.sequence, person.last_event)
         for clinic in board.clinics.values():
             doctor = self._directory.doctors.get(clinic.doctor_id)
             if doctor is not None and doctor.sequence <= up_to:
-                board.doctor_was_changed(clinic, doctor.sequence)
+                last_event = self._directory.doctors_last_event[clinic.doctor_id]
+                board.doctor_was_changed(clinic, doctor.sequence, last_event)
 
     # --- following -------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
+from unicodedata import normalize
 
 from domain.log import read
 from domain.log.codec import EventMapper, Recorded
@@ -14,7 +15,7 @@ from domain.rules import events
 from domain.rules.events import Event
 from domain.rules.ids import DOCTOR, DoctorId, PatientId, patient_stream
 from domain.vault.sealing import PatientDetails
-from projections.shapes import DoctorCard, Patient, PatientCard
+from projections.shapes import DoctorCard, Patient, PatientCard, PublicPatient
 
 if TYPE_CHECKING:
     from domain.postgres.connect import Pool
@@ -32,6 +33,7 @@ class Person:
     patient_id: PatientId
     details: PatientDetails
     sequence: int
+    last_event: str
 
     def on_board(self, day: date) -> Patient:
         details = self.details
@@ -42,6 +44,12 @@ class Person:
             age=_age(details, day),
             gender=details.gender,
         )
+
+    def in_public(self) -> PublicPatient:
+        """Initials; nothing at all of whoever asked for that."""
+        if self.details is ERASED:
+            return PublicPatient(name=ERASED.name)
+        return PublicPatient(name=None if self.details.private else initials(self.details.name))
 
     def card(self) -> PatientCard:
         """As registered: `age` is the one that was told, if one was."""
@@ -59,6 +67,13 @@ class Person:
         )
 
 
+def initials(name: str) -> str:
+    """`John Doe` is `J. D.`: the first letters of the first and the last word, in any script."""
+    words = normalize("NFC", name).split()
+    ends = words[:1] + words[1:][-1:]
+    return " ".join(f"{next(filter(str.isalpha, word), word[0])}." for word in ends)
+
+
 def _age(details: PatientDetails, on: date) -> int | None:
     born = details.birth_date
     if born is None:
@@ -72,6 +87,7 @@ class Directory:
     def __init__(self, pool: Pool, vault: Vault, mapper: EventMapper) -> None:
         self._pool, self._vault, self._mapper = pool, vault, mapper
         self.doctors: dict[DoctorId, DoctorCard] = {}
+        self.doctors_last_event: dict[DoctorId, str] = {}
         self._people: OrderedDict[PatientId, Person] = OrderedDict()
         self._held: Counter[PatientId] = Counter()
         self._being_read: Counter[PatientId] = Counter()
@@ -90,6 +106,7 @@ class Directory:
         if known is not None and row.id <= known.sequence:
             return
         if isinstance(event, events.DoctorRegistered | events.DoctorDetailsChanged):
+            self.doctors_last_event[doctor_id] = type(event).__name__
             self.doctors[doctor_id] = DoctorCard(
                 id=doctor_id,
                 name=event.name,
@@ -130,7 +147,7 @@ class Directory:
         if isinstance(event, events.PatientErased):
             self._vault.forget(patient_id)
             # Kept also when nobody has asked: a reading under way may still hold the key.
-            self._keep(Person(patient_id, ERASED, row.id))
+            self._keep(Person(patient_id, ERASED, row.id, type(event).__name__))
             return
         if patient_id in self._being_read:
             self._passed[patient_id] = row.id
@@ -153,9 +170,9 @@ class Directory:
             return
         if isinstance(event, events.PatientRegistered | events.PatientDetailsChanged):
             details = self._vault.open_details(patient_id, event.details)
-            self._keep(Person(patient_id, details or ERASED, row.id))
+            self._keep(Person(patient_id, details or ERASED, row.id, type(event).__name__))
         elif isinstance(event, events.PatientErased) and known is not None:
-            known.details, known.sequence = ERASED, row.id
+            known.details, known.sequence, known.last_event = ERASED, row.id, type(event).__name__
 
     def hold(self, patient_ids: Iterable[PatientId]) -> None:
         """They stand on a loaded board now: they stay at hand."""

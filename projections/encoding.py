@@ -6,6 +6,7 @@
     entry   = bytes before and after the position        kept in Entry.encoded; a call moves the whole line, and
                                                          only the number between the two is another one
 
+The public view has blocks and entries of its own, kept as `masked`, and only where somebody asks for it.
 What comes of it must equal what msgspec makes of projections/shapes.py.
 """
 
@@ -13,14 +14,15 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from domain.rules.ids import DoctorId, clinic_stream
 from projections import shapes
 from projections.board import Clinic, DayBoard, Entry, Segment
 from projections.shapes import BoardDoctor, ClinicBlock
+from projections.views import EVERYBODY, View
 
 if TYPE_CHECKING:
     from projections.directory import Directory
@@ -46,33 +48,52 @@ class Encoder:
         """RFC 3339 in the hospital's zone, to the second."""
         return at.astimezone(self._zone).isoformat(timespec="seconds")
 
-    def day(self, board: DayBoard, now: datetime) -> bytes:
-        """A shapes.Day, in one piece."""
-        return b"".join(self.day_pieces(board, now))
+    def day(self, board: DayBoard, now: datetime, view: View = EVERYBODY) -> bytes:
+        """A shapes.Day or PublicDay, or for one doctor a DoctorDay or PublicDoctorDay, in one piece."""
+        return b"".join(self.day_pieces(board, now, view))
 
-    def day_pieces(self, board: DayBoard, now: datetime) -> list[bytes]:
-        """A shapes.Day, still to be joined: sockets take pieces as they are, and copying 2 MB takes longer than all
-        the rest."""
-        segments = board.segments
-        if segments is None:
-            segments = board.segments = self._segments(board)
-        blocks = [segment.encoded or self._segment(board, segment) for segment in segments]
-        head = b'{"date":"%b","total_appointments":%d,"total_doctors":%d,"doctors":[' % (
-            board.date.isoformat().encode(),
-            sum([segment.listed for segment in segments]),
-            len(board.clinics),
-        )
-        return [head, *blocks, b'],"timestamp":"%b"}' % self.time(now).encode()]
+    def day_pieces(self, board: DayBoard, now: datetime, view: View = EVERYBODY) -> list[bytes]:
+        """The same, still to be joined: sockets take pieces as they are, and copying 2 MB takes longer than all the
+        rest."""
+        if not view.everybody:
+            head, blocks, tail = self.day_blocks(board, now, view)
+            return [head, b",".join(blocks), tail]
+        segments = self._in_order(board)
+        joined = [segment.encoded or self._segment(board, segment) for segment in segments]
+        listed = sum([segment.listed for segment in segments])
+        return [self._head(board, listed, len(board.clinics)), *joined, self._tail(now)]
 
-    def doctor_day(self, board: DayBoard, stream: str, doctor: BoardDoctor, now: datetime) -> bytes:
-        """A shapes.DoctorDay."""
-        clinic = board.clinics.get(stream)
+    def day_blocks(self, board: DayBoard, now: datetime, view: View) -> tuple[bytes, list[bytes], bytes]:
+        """The same as a head, its doctors' blocks with commas still to come between them, and a tail."""
+        if view.doctor_id is not None:
+            return self._doctor_day(board, view.doctor_id, now, view), [], b""
+        clinics = self.shown(board, view)
+        blocks = [self.block(board, clinic, public=view.public) for clinic in clinics]
+        listed = sum([len(clinic.list_up()) for clinic in clinics])
+        return self._head(board, listed, len(clinics)), blocks, self._tail(now)
+
+    def shown(self, board: DayBoard, view: View) -> list[Clinic]:
+        """The clinics of a view, by their doctors' codes."""
+        if view.doctor_id is None and not view.filtered:
+            return [clinic for segment in self._in_order(board) for clinic in segment.clinics]
+        shown = {id(clinic) for clinic in view.shown(board, self._directory.doctors)}
+        return [clinic for segment in self._in_order(board) for clinic in segment.clinics if id(clinic) in shown]
+
+    def _head(self, board: DayBoard, listed: int, doctors: int) -> bytes:
+        day = board.date.isoformat().encode()
+        return b'{"date":"%b","total_appointments":%d,"total_doctors":%d,"doctors":[' % (day, listed, doctors)
+
+    def _tail(self, now: datetime) -> bytes:
+        return b'],"timestamp":"%b"}' % self.time(now).encode()
+
+    def _doctor_day(self, board: DayBoard, doctor_id: DoctorId, now: datetime, view: View) -> bytes:
+        clinic = board.clinics.get(clinic_stream(doctor_id, board.date))
         if clinic is None:
             block = b'{"doctor":%b,"total_appointments":0,"checked_in_count":0,"clinic":null,"appointments":[]' % (
-                _encode(doctor)
+                _encode(self.doctor(doctor_id))
             )
         else:
-            block = (clinic.encoded or self._block(board, clinic))[:-1]
+            block = self.block(board, clinic, public=view.public)[:-1]
         head = b'{"date":"%b",' % board.date.isoformat().encode()
         return b"".join((head, block[1:], b',"timestamp":"', self.time(now).encode(), b'"}'))
 
@@ -105,48 +126,60 @@ class Encoder:
             note=clinic.note,
         )
 
-    def doctor(self, clinic: Clinic) -> BoardDoctor:
-        card = self._directory.doctors[clinic.doctor_id]
+    def doctor(self, doctor_id: DoctorId) -> BoardDoctor:
+        """A registered doctor, as boards show them."""
+        card = self._directory.doctors[doctor_id]
         return BoardDoctor(id=card.id, name=card.name, code=card.code, specialty=card.specialty)
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _segments(self, board: DayBoard) -> list[Segment]:
+    def _in_order(self, board: DayBoard) -> list[Segment]:
         """The clinics by their doctors' codes, a few to a segment."""
-        doctors = self._directory.doctors
-        clinics = sorted(board.clinics.values(), key=lambda clinic: doctors[clinic.doctor_id].code)
-        segments = [Segment(clinics[at : at + SEGMENT_CLINICS]) for at in range(0, len(clinics), SEGMENT_CLINICS)]
-        for segment in segments:
-            for clinic in segment.clinics:
-                clinic.segment = segment
-        return segments
+        if board.segments is None:
+            doctors = self._directory.doctors
+            clinics = sorted(board.clinics.values(), key=lambda clinic: doctors[clinic.doctor_id].code)
+            steps = range(0, len(clinics), SEGMENT_CLINICS)
+            board.segments = [Segment(clinics[at : at + SEGMENT_CLINICS]) for at in steps]
+            for segment in board.segments:
+                for clinic in segment.clinics:
+                    clinic.segment = segment
+        return board.segments
 
     def _segment(self, board: DayBoard, segment: Segment) -> bytes:
         """With a comma in front, unless it is the first."""
         assert board.segments is not None
-        encoded = b",".join([clinic.encoded or self._block(board, clinic) for clinic in segment.clinics])
+        encoded = b",".join([self.block(board, clinic) for clinic in segment.clinics])
         segment.listed = sum([len(clinic.list_up()) for clinic in segment.clinics])
         segment.encoded = encoded if segment is board.segments[0] else b"," + encoded
         return segment.encoded
 
-    def _block(self, board: DayBoard, clinic: Clinic) -> bytes:
-        if clinic.line_moved:
-            clinic.line_up()
+    def block(self, board: DayBoard, clinic: Clinic, *, public: bool = False) -> bytes:
+        """A shapes.DoctorBlock or PublicDoctorBlock."""
+        kept = clinic.masked if public else clinic.encoded
+        if kept is not None:
+            return kept
+        clinic.line_up()
         listed = clinic.list_up()
-        parts = []
-        for entry in listed:
-            before, after = entry.encoded or self._entry(board, entry)
-            parts.append(b"%b%d%b" % (before, entry.position, after) if after else before)
-        clinic.encoded = _BLOCK % (
-            _encode(self.doctor(clinic)),
+        block = _BLOCK % (
+            _encode(self.doctor(clinic.doctor_id)),
             len(listed),
-            sum(entry.state.stage is not None for entry in listed),
+            checked_in(clinic),
             _encode(self.clinic(clinic)),
-            b",".join(parts),
+            b",".join([self.entry(board, entry, public=public) for entry in listed]),
         )
-        return clinic.encoded
+        if public:
+            clinic.masked = block
+        else:
+            clinic.encoded = block
+        return block
 
-    def _entry(self, board: DayBoard, entry: Entry) -> tuple[bytes, bytes]:
+    def entry(self, board: DayBoard, entry: Entry, *, public: bool = False) -> bytes:
+        """A shapes.BoardAppointment or PublicAppointment. The line must be up to date: see Clinic.line_up."""
+        before, after = (entry.masked if public else entry.encoded) or self._halves(board, entry, public=public)
+        return b"%b%d%b" % (before, entry.position, after) if after else before
+
+    def _halves(self, board: DayBoard, entry: Entry, *, public: bool) -> tuple[bytes, bytes]:
+        """Before and after the position; all of it before where there is none."""
         person = self._directory.person(entry.patient_id)
         assert person is not None, "the projector has everyone on a board at hand"
         before = b'{"appointment_id":"%b","slot":%d,"status":"%b","priority":"%b","patient":%b,"queue":' % (
@@ -154,15 +187,19 @@ class Encoder:
             entry.state.slot,
             entry.state.status.encode(),
             entry.state.priority.encode(),
-            _encode(person.on_board(board.date)),
+            _encode(person.in_public() if public else person.on_board(board.date)),
         )
         queue = self._queue(entry)
         if queue is None:
-            entry.encoded = before + b"null}", b""
+            halves = before + b"null}", b""
         else:
             position, rest = _split_position(_encode(queue))
-            entry.encoded = before + position, rest + b"}"
-        return entry.encoded
+            halves = before + position, rest + b"}"
+        if public:
+            entry.masked = halves
+        else:
+            entry.encoded = halves
+        return halves
 
     def _queue(self, entry: Entry) -> shapes.QueueEntry | None:
         state = entry.state
@@ -184,7 +221,6 @@ def _split_position(queue: bytes) -> tuple[bytes, bytes]:
     return queue[:start], queue[queue.index(b",", start) :]
 
 
-def board_doctor(doctor_id: UUID, directory: Directory) -> BoardDoctor | None:
-    """A doctor as boards show them; None for an unknown one."""
-    card = directory.doctors.get(doctor_id)  # type: ignore[call-overload]
-    return card and BoardDoctor(id=card.id, name=card.name, code=card.code, specialty=card.specialty)
+def checked_in(clinic: Clinic) -> int:
+    """How many of those listed have a queue entry, whatever came after."""
+    return sum([entry.state.stage is not None for entry in clinic.list_up()])

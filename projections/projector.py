@@ -44,19 +44,25 @@ class Projector:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._asked = 0
         self.position = 0
+        self.at_end_of_log = 0.0
+        """When all that the log held was folded, by the event loop's clock."""
         self.tell: Callable[[DayBoard], None] = lambda board: None
         """Called with each board that changed, once per batch."""
 
     async def start(self) -> None:
         """Stand at the head of the log. Boards and patients are read when somebody asks for them."""
+        self.at_end_of_log = asyncio.get_running_loop().time()
         self.position = self._boards.applied = await read.head(self._pool)
         await self._directory.load_doctors()
 
     async def run(self) -> None:
         """For ever. Raises NewerEvent, HoleInLog, UnreadableEvent."""
         async for batch in self._follower.batches(self.position):
+            read_at = asyncio.get_running_loop().time()
             if batch:
                 await self._apply(batch)
+            if len(batch) < read.PAGE_ROWS:
+                self.at_end_of_log = read_at
 
     async def reached(self, sequence: int, *, seconds: float) -> None:
         """Wait until everything up to `sequence` is folded. Raises Behind."""

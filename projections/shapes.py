@@ -183,7 +183,6 @@ class DayChange(Shape, frozen=True, kw_only=True):
     `removed_doctors`: whose blocks a subscription does not show any more.
     """
 
-    date: datetime.date
     total_appointments: int
     total_doctors: int
     doctors: list[BlockChange]
@@ -194,7 +193,6 @@ class DayChange(Shape, frozen=True, kw_only=True):
 class PublicDayChange(Shape, frozen=True, kw_only=True):
     """A DayChange for a display that everybody can read."""
 
-    date: datetime.date
     total_appointments: int
     total_doctors: int
     doctors: list[PublicBlockChange]

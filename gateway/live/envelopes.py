@@ -1,54 +1,89 @@
-"""What is around a board's bytes on the wire: type, epoch, sequence, and what happened."""
+"""What is around a state's bytes on the wire: type, epoch, sequence, and what happened.
+
+A Body is a message before it is framed, in pieces that stay what they are however many monitors they go to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from domain.rules.ids import DoctorId, clinic_stream
 from projections.board import DayBoard, News
-from projections.encoding import board_doctor
+from projections.views import View
 
 if TYPE_CHECKING:
     from gateway.parts import Parts
 
-_encode: Final = msgspec.json.Encoder().encode
-
 EVENTS_NAMED: Final = 100
 
-
-Pieces = list[bytes]
-"""A message, or a part of one, still to be joined: every copy of a large day takes longer than all the rest."""
+_encode: Final = msgspec.json.Encoder().encode
 
 
-def day_state(parts: Parts, board: DayBoard) -> tuple[int, Pieces]:
-    """(sequence, a shapes.Day) of all doctors."""
-    return board.sequence, parts.encoder.day_pieces(board, parts.now())
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A message as a head, blocks with commas still to come between them, and a tail.
+
+    A block stays the same object for as long as it stays the same, so whatever is made of it can be kept beside it.
+    """
+
+    head: bytes
+    blocks: Sequence[bytes] = ()
+    tail: bytes = b""
 
 
-def doctor_state(parts: Parts, board: DayBoard, doctor_id: DoctorId) -> tuple[int, Pieces]:
-    """(sequence, a shapes.DoctorDay) of one known doctor; sequence 0 without a clinic."""
-    stream = clinic_stream(doctor_id, board.date)
-    clinic = board.clinics.get(stream)
-    doctor = board_doctor(doctor_id, parts.directory)
-    assert doctor is not None
-    return clinic.changed if clinic else 0, [parts.encoder.doctor_day(board, stream, doctor, parts.now())]
+def snapshot_pieces(parts: Parts, board: DayBoard, view: View) -> list[bytes]:
+    """A messages.Snapshot, still to be joined."""
+    return [_snapshot(parts, board, view), *parts.encoder.day_pieces(board, parts.now(), view), b"}"]
 
 
-def envelope(kind: Literal["snapshot"], epoch: str, sequence: int, data: Pieces) -> Pieces:
-    head = b'{"type":"%b","epoch":"%b","sequence":%d,"data":' % (kind.encode(), epoch.encode(), sequence)
-    return [head, *data, b"}"]
+def snapshot_body(parts: Parts, board: DayBoard, view: View) -> Body:
+    """The same, by blocks."""
+    return _around(_snapshot(parts, board, view), parts.encoder.day_blocks(board, parts.now(), view))
 
 
-def update(epoch: str, after: int, sequence: int, news: Sequence[News] | None, data: Pieces) -> Pieces:
-    """`after`: the state published before this one; `news` is None where there is too much of it."""
-    events = b"null" if news is None or len(news) > EVENTS_NAMED else _encode(news)  # the fields of a Happened
-    head = b'{"type":"update","epoch":"%b","from":%d,"sequence":%d,"events":%b,"data":' % (
-        epoch.encode(),
+def update_pieces(parts: Parts, board: DayBoard, view: View, after: int) -> list[bytes]:
+    """A messages.Update, still to be joined. `after`: the state published before this one."""
+    head = _changed(parts, b"update", board, view, after)
+    return [head, *parts.encoder.day_pieces(board, parts.now(), view), b"}"]
+
+
+def update_body(parts: Parts, board: DayBoard, view: View, after: int) -> Body:
+    """The same, by blocks."""
+    head = _changed(parts, b"update", board, view, after)
+    return _around(head, parts.encoder.day_blocks(board, parts.now(), view))
+
+
+def delta(parts: Parts, board: DayBoard, view: View, after: int) -> bytes:
+    """A messages.Delta: what changed since the state at `after`."""
+    head = _changed(parts, b"delta", board, view, after)
+    return b"%b%b}" % (head, parts.deltas.since(after, board, view, parts.now()))
+
+
+def _around(head: bytes, data: tuple[bytes, list[bytes], bytes]) -> Body:
+    begins, blocks, ends = data
+    return Body(head + begins, blocks, ends + b"}")
+
+
+def _snapshot(parts: Parts, board: DayBoard, view: View) -> bytes:
+    sequence = view.sequence(board, parts.directory.doctors)
+    return b'{"type":"snapshot","epoch":"%b","sequence":%d,"data":' % (parts.epoch.encode(), sequence)
+
+
+def _changed(parts: Parts, kind: bytes, board: DayBoard, view: View, after: int) -> bytes:
+    doctors = parts.directory.doctors
+    news = view.news_after(board, doctors, after)
+    return b'{"type":"%b","epoch":"%b","from":%d,"sequence":%d,"events":%b,"data":' % (
+        kind,
+        parts.epoch.encode(),
         after,
-        sequence,
-        events,
+        view.sequence(board, doctors),
+        _happened(news),
     )
-    return [head, *data, b"}"]
+
+
+def _happened(news: Sequence[News] | None) -> bytes:
+    """A list of messages.Happened, whose fields are those of News; null where it is too much to tell."""
+    return b"null" if news is None or len(news) > EVENTS_NAMED else _encode(news)

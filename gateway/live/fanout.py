@@ -1,99 +1,183 @@
 """One frame, many monitors.
 
-A channel is what many monitors watch alike: one date, of all doctors or of one. Each state it publishes is encoded
-and framed once; the same bytes go to every monitor's transport. A monitor that has not drained the last frame is
-skipped and gets the newest state when it has: it may miss states, never go back, and always ends at the newest.
+A channel is what many monitors watch alike: one view of one date. It has two streams, of whole states and of deltas.
+Each state that a stream publishes is encoded once, and framed once for each window of compression that its monitors
+agreed on; the same bytes go to every monitor's transport. A monitor that has not drained the last frame is skipped and
+gets the newest state when it has: it may miss states, never go back, and always ends at the newest.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Final, Protocol
 
-from domain.rules.ids import DoctorId, clinic_stream
-from gateway.live.envelopes import Pieces, day_state, doctor_state, envelope, update
+from gateway.live.envelopes import Body, delta, snapshot_body, snapshot_pieces, update_body, update_pieces
+from gateway.live.frames import Deflater, Frame, text_frame
 from projections.board import DayBoard
+from projections.views import View
 
 if TYPE_CHECKING:
     from gateway.parts import Parts
 
 GAP_SECONDS: Final = 0.020
-"""The least time between two full updates of one channel..."""
+"""The least time between two states of one stream..."""
 GAP_BYTES_PER_SECOND: Final = 20_000_000
-"""...and they are further apart the larger they are: a 2 MB day is sent at most every 100 ms."""
-JOINED_BYTES: Final = 64 * 1024
-"""Up to here one piece is cheaper to send than several."""
+"""...they are further apart the larger they are: a 2 MB day is sent at most every 100 ms..."""
+GAP_PER_PUBLISHING: Final = 2
+"""...and the longer it takes to hand one to everybody: commands, too, need their share of the process."""
+WATCHERS_AT_ONCE: Final = 250
+"""After so many, others get their turn before the rest is handed the same state."""
+FILTERS_PER_DAY: Final = 256
+"""So many different choices of doctors or department are kept up to date for one date."""
+
+PLAIN: Final = 0
+"""The window of a monitor that did not agree on compression."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A WebSocket text message as a server sends it (RFC 6455, section 5.2), in pieces that all monitors share."""
-
-    pieces: tuple[bytes, ...]
-    size: int
-
-
-def text_frame(body: Sequence[bytes]) -> Frame:
-    size = sum(map(len, body))
-    if size < 126:
-        head = bytes((0x81, size))
-    elif size < 65536:
-        head = struct.pack("!BBH", 0x81, 126, size)
-    else:
-        head = struct.pack("!BBQ", 0x81, 127, size)
-    pieces = (head, *body) if size > JOINED_BYTES else (b"".join((head, *body)),)
-    return Frame(pieces, len(head) + size)
+class TooManySubscriptions(Exception):
+    """This date is being watched through as many different filters as there may be."""
 
 
 class Watcher(Protocol):
-    """A monitor, as a channel sees it."""
+    """A monitor, as a stream sees it."""
+
+    window_bits: int
 
     def offer(self) -> None:
         """There is a newer state. Never blocks."""
+
+    def begin_again(self) -> None:
+        """What was shown so far was wrong: forget it, and take a snapshot."""
 
     def lose(self) -> None:
         """What is watched can no longer be shown."""
 
 
-@dataclass(slots=True, eq=False)
 class Channel:
-    parts: Parts
-    board: DayBoard
-    doctor_id: DoctorId | None
-    watchers: dict[Watcher, None] = field(default_factory=dict)
-    published: int = 0
-    """The newest state that was published; what it was before the first is nobody's business."""
-    frame: Frame = Frame((), 0)
-    _snapshot: tuple[int, Frame] = (-1, Frame((), 0))
-    _due: float = 0.0
-    _timer: asyncio.TimerHandle | None = None
+    def __init__(self, parts: Parts, board: DayBoard, view: View) -> None:
+        self.parts, self.board, self.view = parts, board, view
+        self.full, self.deltas = _FullStates(self), _Deltas(self)
+        self._deflaters: dict[int, Deflater] = {}
+        self._snapshots: dict[int, Frame] = {}
+        self._since: dict[tuple[int, int], Frame] = {}
+        self._made_at = -1
+        """The sequence that the snapshots and the answers to who was away are of."""
 
     @property
     def sequence(self) -> int:
         """The newest state of what this channel shows."""
-        if self.doctor_id is None:
-            return self.board.sequence
-        clinic = self.board.clinics.get(clinic_stream(self.doctor_id, self.board.date))
-        return clinic.changed if clinic else 0
+        return self.view.sequence(self.board, self.parts.directory.doctors)
+
+    @property
+    def watched(self) -> bool:
+        return bool(self.full.watchers or self.deltas.watchers)
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        return [*self.full.watchers, *self.deltas.watchers]
 
     @property
     def frame_bytes(self) -> int:
         """The largest that a monitor of this channel may have been sent at once."""
-        return max(self.frame.size, self._snapshot[1].size)
+        frames = [*self._snapshots.values(), *self._since.values(), *self.full.frames.values()]
+        return max((frame.size for frame in frames), default=0)
 
-    def snapshot(self) -> tuple[int, Frame]:
+    def snapshot(self, window_bits: int) -> tuple[int, Frame]:
         """(sequence, frame) of the state as it is now; made once per state."""
-        if self._snapshot[0] != self.sequence:
-            sequence, data = self._state()
-            self._snapshot = sequence, text_frame(envelope("snapshot", self.parts.epoch, sequence, data))
-        return self._snapshot
+        self._forget_old()
+        frame = self._snapshots.get(window_bits)
+        if frame is None:
+            frame = self._snapshots[window_bits] = self.frame(
+                window_bits,
+                lambda: snapshot_pieces(self.parts, self.board, self.view),
+                lambda: snapshot_body(self.parts, self.board, self.view),
+            )
+        return self._made_at, frame
+
+    def since(self, sequence: int, window_bits: int) -> tuple[int, Frame]:
+        """(sequence, frame) of what changed from a state until now; made once per state, for all who left at it."""
+        self._forget_old()
+        frame = self._since.get((sequence, window_bits))
+        if frame is None:
+            frame = self._since[sequence, window_bits] = self.delta(sequence, window_bits)
+        return self._made_at, frame
+
+    def delta(self, after: int, window_bits: int) -> Frame:
+        message = delta(self.parts, self.board, self.view, after)
+        return self.frame(window_bits, lambda: [message], lambda: Body(message))
+
+    def frame(self, window_bits: int, pieces: Callable[[], list[bytes]], body: Callable[[], Body]) -> Frame:
+        """Of a message that can be had in pieces or, to be deflated, by blocks."""
+        if window_bits == PLAIN:
+            return text_frame(pieces())
+        deflater = self._deflaters.get(window_bits)
+        if deflater is None:
+            deflater = self._deflaters[window_bits] = Deflater(window_bits)
+        return deflater.frame(body())
 
     def changed(self) -> None:
-        if self._timer is None and self.watchers and self.sequence > self.published:
+        self.full.changed()
+        self.deltas.changed()
+
+    def replace(self, board: DayBoard) -> None:
+        """The board was wrong, and this is the right one."""
+        self.board, self._made_at = board, -1
+        for stream in (self.full, self.deltas):
+            stream.published = self.sequence
+        for watcher in self.watchers:
+            watcher.begin_again()
+
+    def close(self) -> None:
+        self.full.close()
+        self.deltas.close()
+
+    def _forget_old(self) -> None:
+        if self._made_at != self.sequence:
+            self._made_at = self.sequence
+            self._snapshots.clear()
+            self._since.clear()
+
+
+class Stream(ABC):
+    """The states of one channel, published one after another to those who watch them."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.watchers: dict[Watcher, None] = {}
+        self.published = 0
+        """The newest state that was published; before the first, the state that the first monitor joined at."""
+        self.frames: dict[int, Frame] = {}
+        self._windows: Counter[int] = Counter()
+        self._due = 0.0
+        self._timer: asyncio.Handle | None = None
+
+    @abstractmethod
+    def newest(self, seen: int, window_bits: int) -> tuple[int, Frame] | None:
+        """(sequence, frame) for who has the state at `seen`; None where nothing newer was published."""
+
+    @abstractmethod
+    def _framed(self, window_bits: int) -> Frame:
+        """The state that is, after the one published before."""
+
+    def join(self, watcher: Watcher) -> None:
+        if not self.watchers:
+            self.published = self.channel.sequence
+        self.watchers[watcher] = None
+        self._windows[watcher.window_bits] += 1
+
+    def leave(self, watcher: Watcher) -> None:
+        if watcher in self.watchers:
+            del self.watchers[watcher]
+            self._windows[watcher.window_bits] -= 1
+        if not self.watchers:
+            self.close()
+
+    def changed(self) -> None:
+        if self._timer is None and self.watchers and self.channel.sequence > self.published:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(max(self._due, loop.time()), self._publish)
 
@@ -103,21 +187,56 @@ class Channel:
             self._timer = None
 
     def _publish(self) -> None:
-        self._timer = None
-        stream = clinic_stream(self.doctor_id, self.board.date) if self.doctor_id else None
-        news = self.board.news_after(self.published, stream)
-        sequence, data = self._state()
-        self.frame = text_frame(update(self.parts.epoch, self.published, sequence, news, data))
-        self.published = sequence
-        gap = max(GAP_SECONDS, self.frame.size / GAP_BYTES_PER_SECOND)
-        self._due = asyncio.get_running_loop().time() + gap
-        for watcher in list(self.watchers):
-            watcher.offer()
+        began = asyncio.get_running_loop().time()
+        self.frames = {bits: self._framed(bits) for bits, count in self._windows.items() if count}
+        self.published = self.channel.sequence
+        self._hand_out(iter(list(self.watchers)), began)
 
-    def _state(self) -> tuple[int, Pieces]:
-        if self.doctor_id is None:
-            return day_state(self.parts, self.board)
-        return doctor_state(self.parts, self.board, self.doctor_id)
+    def _hand_out(self, watchers: Iterator[Watcher], began: float) -> None:
+        """To some at a time. Those who come later may get a newer state yet: whatever is published by then."""
+        for _, watcher in zip(range(WATCHERS_AT_ONCE), watchers, strict=False):
+            watcher.offer()
+        loop = asyncio.get_running_loop()
+        if watchers.__length_hint__():  # type: ignore[attr-defined]
+            self._timer = loop.call_soon(self._hand_out, watchers, began)
+            return
+        self._timer = None
+        size = max((frame.size for frame in self.frames.values()), default=0)
+        took = loop.time() - began
+        self._due = began + took + max(GAP_SECONDS, size / GAP_BYTES_PER_SECOND, GAP_PER_PUBLISHING * took)
+        self.changed()
+
+
+class _FullStates(Stream):
+    def newest(self, seen: int, window_bits: int) -> tuple[int, Frame] | None:
+        return (self.published, self.frames[window_bits]) if self.published > seen else None
+
+    def _framed(self, window_bits: int) -> Frame:
+        parts, board, view = self.channel.parts, self.channel.board, self.channel.view
+        return self.channel.frame(
+            window_bits,
+            lambda: update_pieces(parts, board, view, self.published),
+            lambda: update_body(parts, board, view, self.published),
+        )
+
+
+class _Deltas(Stream):
+    _follows = 0
+    """The state that the newest frames go on from."""
+
+    def newest(self, seen: int, window_bits: int) -> tuple[int, Frame] | None:
+        if self.published <= seen:
+            return None
+        if self._follows <= seen:
+            return self.published, self.frames[window_bits]
+        return self.channel.since(seen, window_bits)  # States were skipped: one delta brings them all.
+
+    def _publish(self) -> None:
+        self._follows = self.published
+        super()._publish()
+
+    def _framed(self, window_bits: int) -> Frame:
+        return self.channel.delta(self.published, window_bits)
 
 
 class Fanout:
@@ -125,32 +244,47 @@ class Fanout:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._channels: dict[tuple[date, DoctorId | None], Channel] = {}
+        self._channels: dict[tuple[date, View], Channel] = {}
+        self._filters: Counter[date] = Counter()
 
     def tell(self, board: DayBoard) -> None:
         """The projector's word that a board has changed."""
-        for channel in list(self._channels.values()):
-            if channel.board is board:
-                channel.changed()
+        for channel in self._of(board):
+            channel.changed()
 
     def give_up(self, board: DayBoard) -> None:
         """The word of `Boards` that a board is wrong, and will not change any more."""
-        for channel in [channel for channel in self._channels.values() if channel.board is board]:
-            for watcher in list(channel.watchers):
+        for channel in self._of(board):
+            for watcher in channel.watchers:
                 watcher.lose()
 
-    def join(self, board: DayBoard, doctor_id: DoctorId | None, watcher: Watcher) -> Channel:
-        """The board must stay loaded while it is watched: see Boards.watch."""
-        key = board.date, doctor_id
+    def replace(self, wrong: DayBoard, right: DayBoard) -> None:
+        """The word of `Boards` that a board was wrong, and another is there in its place."""
+        for channel in self._of(wrong):
+            channel.replace(right)
+
+    def join(self, board: DayBoard, view: View, watcher: Watcher, *, deltas: bool) -> Stream:
+        """The board must stay loaded while it is watched: see Boards.watch. Raises TooManySubscriptions."""
+        key = board.date, view
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = Channel(self._parts, board, doctor_id)
-            channel.published = channel.sequence
-        channel.watchers[watcher] = None
-        return channel
+            if view.filtered:
+                if self._filters[board.date] >= FILTERS_PER_DAY:
+                    raise TooManySubscriptions
+                self._filters[board.date] += 1
+            channel = self._channels[key] = Channel(self._parts, board, view)
+        stream = channel.deltas if deltas else channel.full
+        stream.join(watcher)
+        return stream
 
-    def leave(self, channel: Channel, watcher: Watcher) -> None:
-        channel.watchers.pop(watcher, None)
-        if not channel.watchers:
-            channel.close()
-            self._channels.pop((channel.board.date, channel.doctor_id), None)
+    def leave(self, stream: Stream, watcher: Watcher) -> None:
+        stream.leave(watcher)
+        channel = stream.channel
+        key = channel.board.date, channel.view
+        if not channel.watched and self._channels.get(key) is channel:
+            del self._channels[key]
+            if channel.view.filtered:
+                self._filters[channel.board.date] -= 1
+
+    def _of(self, board: DayBoard) -> list[Channel]:
+        return [channel for channel in self._channels.values() if channel.board is board]

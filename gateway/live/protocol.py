@@ -60,7 +60,7 @@ class Misunderstood(Exception):
 _TYPES: Final[dict[str, Any]] = {"subscribe": Subscribe, "unsubscribe": Unsubscribe, "ping": Ping}
 
 
-def parse(text: str | bytes) -> Message:
+def parse(text: bytes) -> Message:
     """Raises Misunderstood."""
     try:
         told = msgspec.json.decode(text)

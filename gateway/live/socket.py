@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import ExitStack
-from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from domain.log import read
 from domain.log.codec import NewerEvent
 from domain.postgres.connect import FAULTS
 from domain.rules.ids import DoctorId
-from gateway.live.fanout import Channel, Fanout, text_frame
-from gateway.live.messages import Error, Pong, Unsubscribed
-from gateway.live.protocol import Misunderstood, Ping, Subscribe, Unsubscribe, parse
+from gateway.live.fanout import Fanout, Stream, TooManySubscriptions
+from gateway.live.frames import text_frame
+from gateway.live.messages import Error, Heartbeat, Pong, Status, Unsubscribed
+from gateway.live.protocol import Misunderstood, Ping, Resume, Subscribe, Unsubscribe, parse
 from projections.boards import Unavailable
+from projections.projector import Behind
+from projections.views import View
 
 if TYPE_CHECKING:
     from gateway.parts import Parts
@@ -31,22 +34,37 @@ REPLIES_UNREAD_BYTES: Final = 256 * 1024
 """A client that asks and never reads may have so much waiting, on top of one state."""
 NOT_SENT_BYTES: Final = 64 * 1024
 CLOSE_SECONDS: Final = 2.0
+RESUME_SECONDS: Final = 2.0
+"""How long a client that has seen more than this worker has waits for it to catch up."""
 
+_NOT_SHOWN: Final = (Unavailable, Behind, NewerEvent, *FAULTS)
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Monitor:
-    """Lives as long as its connection. Everything it sends goes through one transport, by one path."""
+    """Lives as long as its connection. Everything it sends goes through one transport, by one path.
+
+    What may be said between states, a status or a heartbeat, waits like them for the buffer to be empty.
+    """
 
     def __init__(self, parts: Parts, fanout: Fanout, doctor_id: DoctorId | None) -> None:
         self._parts, self._fanout, self._doctor_id = parts, fanout, doctor_id
+        # Compression is agreed on, and what comes is inflated; what goes is deflated once for all: see frames.py.
         self._socket = web.WebSocketResponse(
-            heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES + 1, compress=False, timeout=CLOSE_SECONDS
+            heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES + 1, compress=True, timeout=CLOSE_SECONDS
         )
-        self._channel: Channel | None = None
+        self.window_bits = 0
+        self._stream: Stream | None = None
         self._watching = ExitStack()
         self._seen = -1
-        self._owed_snapshot = False
+        """The state that the client has or is about to have; -1 for none."""
+        self._beginning = False
+        self._was_wrong = False
+        self._told_live = True
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._heartbeat_due = False
+        self._aside = False
+        """There is something to say between states."""
         self._catching_up: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
         self._writer: AbstractStreamWriter
@@ -56,11 +74,16 @@ class Monitor:
         transport = request.transport
         assert transport is not None
         self._writer, self._transport = writer, transport
+        self.window_bits = int(self._socket.compress)
         _keep_states_young(self._transport)
         try:
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    await self._hear(message.data)
+                    text = message.data.encode() if message.type is WSMsgType.TEXT else message.data
+                    if len(text) > MESSAGE_BYTES:  # The library lets one byte more through where it was deflated.
+                        await self._socket.close(code=WSCloseCode.MESSAGE_TOO_BIG)
+                        break
+                    await self._hear(text)
         finally:
             self._leave()
             if self._catching_up is not None:
@@ -79,61 +102,141 @@ class Monitor:
 
     # --- what the client says --------------------------------------------------------------------
 
-    async def _hear(self, text: str | bytes) -> None:
+    async def _hear(self, text: bytes) -> None:
         try:
             message = parse(text)
+            match message:
+                case Subscribe():
+                    await self._subscribe(message, self._view(message))
+                case Unsubscribe():
+                    self._leave()
+                    self._reply(Unsubscribed())
+                case Ping():
+                    self._reply(Pong(timestamp=self._time()))
         except Misunderstood as misunderstood:
             self._reply(misunderstood.error)
-            return
-        match message:
-            case Subscribe():
-                await self._subscribe(message.date)
-            case Unsubscribe():
-                self._leave()
-                self._reply(Unsubscribed())
-            case Ping():
-                self._reply(Pong(timestamp=self._parts.encoder.time(self._parts.now())))
 
-    async def _subscribe(self, day: date) -> None:
+    def _view(self, message: Subscribe) -> View:
+        public = message.view == "public"
+        if self._doctor_id is None:
+            doctors = frozenset(message.doctors) if message.doctors is not None else None
+            return View(doctors=doctors, department=message.department, public=public)
+        if message.doctors is not None or message.department is not None:
+            raise Misunderstood("invalid_message", "this connection watches one doctor: it takes no other choice")
+        return View(doctor_id=self._doctor_id, public=public)
+
+    async def _subscribe(self, message: Subscribe, view: View) -> None:
         self._leave()
-        self._watching.enter_context(self._parts.boards.watch(day))
+        self._watching.enter_context(self._parts.boards.watch(message.date))
         try:
-            board = await self._parts.boards.get(day)
-        except (Unavailable, NewerEvent, *FAULTS):
+            resumes = await self._can_go_on_from(message.resume)
+            board = await self._parts.boards.get(message.date)
+        except _NOT_SHOWN:
             self.lose()
             return
         # No await from here on: a state published in between would be missed.
-        self._channel = self._fanout.join(board, self._doctor_id, self)
-        self._seen, self._owed_snapshot = -1, True
+        try:
+            stream = self._fanout.join(board, view, self, deltas=message.mode == "delta")
+        except TooManySubscriptions:
+            self._leave()
+            self._reply(Error(code="too_many_subscriptions", message="too many different choices of doctors are shown"))
+            return
+        self._stream = stream
+        self._seen, self._beginning = -1, True
+        if resumes and message.resume is not None and message.resume.sequence <= stream.channel.sequence:
+            self._seen = message.resume.sequence
+        if message.heartbeat is not None:
+            self._beat_every(message.heartbeat)
+        self._aside = self._told_live != self._parts.freshness.live
         self.offer()
 
+    async def _can_go_on_from(self, resume: Resume | None) -> bool:
+        """Whether the log has had this state. If it has and this worker has not, it is waited for: nobody goes back
+        in time. Raises Behind."""
+        if resume is None or resume.epoch != self._parts.epoch or resume.sequence < 0:
+            return False
+        if resume.sequence > self._parts.projector.position:
+            async with asyncio.timeout(RESUME_SECONDS):
+                head = await read.head(self._parts.pool)
+            if resume.sequence > head:
+                return False
+            await self._parts.projector.reached(resume.sequence, seconds=RESUME_SECONDS)
+        return True
+
     def _leave(self) -> None:
-        if self._channel is not None:
-            self._fanout.leave(self._channel, self)
-            self._channel = None
+        if self._stream is not None:
+            self._fanout.leave(self._stream, self)
+            self._stream = None
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
         self._watching.close()
-        self._owed_snapshot = False
+        self._beginning = self._was_wrong = self._heartbeat_due = self._aside = False
 
     # --- what it gets ----------------------------------------------------------------------------
 
     def offer(self) -> None:
         """Send the newest state now, or when what was sent before has left."""
-        if self._transport.is_closing() or self._channel is None:
+        transport, stream = self._transport, self._stream
+        if stream is None or transport.is_closing():
             return
-        if self._transport.get_write_buffer_size():
+        if transport.get_write_buffer_size():
             if self._catching_up is None or self._catching_up.done():
                 self._catching_up = asyncio.create_task(self._catch_up())
-        elif self._owed_snapshot:
-            self._owed_snapshot = False
-            self._seen, frame = self._channel.snapshot()
-            self._transport.writelines(frame.pieces)
-        elif self._channel.published > self._seen:
-            self._seen = self._channel.published
-            self._transport.writelines(self._channel.frame.pieces)
+            return
+        if self._beginning:
+            self._begin(stream)
+        elif (newest := stream.newest(self._seen, self.window_bits)) is not None:
+            self._seen, frame = newest
+            transport.writelines(frame.pieces)
+        if self._aside:
+            self._say_aside()
+
+    def begin_again(self) -> None:
+        self._seen, self._beginning, self._was_wrong = -1, True, True
+        self.offer()
 
     def lose(self) -> None:
         self._leave()
         self._reply(Error(code="unavailable", message="this date cannot be shown now"))
+
+    def tell_status(self) -> None:
+        """Whether boards are live may have changed."""
+        if self._stream is not None and self._told_live != self._parts.freshness.live:
+            self._aside = True
+            self.offer()
+
+    def _begin(self, stream: Stream) -> None:
+        """The first answer to a subscription: what is another since the client's last state, or all of it."""
+        self._beginning = False
+        if self._was_wrong:
+            self._say(Status(live=False, since=self._time()))
+        if self._seen >= 0:
+            self._seen, frame = stream.channel.since(self._seen, self.window_bits)
+        else:
+            self._seen, frame = stream.channel.snapshot(self.window_bits)
+        self._transport.writelines(frame.pieces)
+        if self._was_wrong:
+            self._was_wrong, self._told_live, self._aside = False, True, True
+            self._say(Status(live=True, since=self._time()))
+
+    def _say_aside(self) -> None:
+        self._aside = False
+        if self._told_live != self._parts.freshness.live:
+            self._told_live = self._parts.freshness.live
+            self._say(Status(live=self._told_live, since=self._parts.encoder.time(self._parts.freshness.since)))
+        if self._heartbeat_due:
+            self._heartbeat_due = False
+            head, lag_seconds = self._parts.freshness.head, self._parts.freshness.lag_seconds()
+            self._say(Heartbeat(sequence=self._seen, head=head, lag_seconds=lag_seconds, timestamp=self._time()))
+
+    def _beat_every(self, seconds: float) -> None:
+        self._heartbeat = asyncio.get_running_loop().call_later(seconds, self._beat, seconds)
+
+    def _beat(self, seconds: float) -> None:
+        self._beat_every(seconds)
+        self._heartbeat_due = self._aside = True
+        self.offer()
 
     async def _catch_up(self) -> None:
         try:
@@ -148,10 +251,16 @@ class Monitor:
     def _reply(self, answer: msgspec.Struct) -> None:
         if self._transport.is_closing():
             return
-        self._transport.writelines(text_frame([_encode(answer)]).pieces)
-        state_bytes = self._channel.frame_bytes if self._channel else 0
+        self._say(answer)
+        state_bytes = self._stream.channel.frame_bytes if self._stream else 0
         if self._transport.get_write_buffer_size() > REPLIES_UNREAD_BYTES + state_bytes:
             self._transport.abort()
+
+    def _say(self, message: msgspec.Struct) -> None:
+        self._transport.writelines(text_frame([_encode(message)]).pieces)
+
+    def _time(self) -> str:
+        return self._parts.encoder.time(self._parts.now())
 
 
 def _keep_states_young(transport: asyncio.Transport) -> None:

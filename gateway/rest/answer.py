@@ -103,8 +103,7 @@ def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentI
 async def _clinic_card(parts: Parts, doctor_id: DoctorId, day: date, done: Done) -> shapes.ClinicCard:
     board = await _board(parts, day, done)
     clinic = board.clinics[clinic_stream(doctor_id, day)]
-    if clinic.line_moved:
-        clinic.line_up()
+    clinic.line_up()
     block = msgspec.structs.asdict(parts.encoder.clinic(clinic))
     return shapes.ClinicCard(**block, doctor_id=doctor_id, date=day, order=clinic.order, sequence=clinic.changed)
 

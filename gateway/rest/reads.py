@@ -14,7 +14,7 @@ from domain.rules.commands import Name
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_of
 from domain.rules.refusals import UnknownAppointment, UnknownDoctor
 from domain.vault.search import having_all
-from gateway.live.envelopes import day_state, doctor_state, envelope
+from gateway.live.envelopes import snapshot_pieces
 from gateway.rest.answer import READ_WAITS_SECONDS, doctor_card, json_response, patient_card
 from gateway.rest.decode import body_of, path_value, query
 from gateway.rest.problem import Problem
@@ -22,6 +22,7 @@ from projections import shapes
 from projections.board import Clinic, DayBoard, Entry
 from projections.explain import why
 from projections.projector import Behind
+from projections.views import View
 
 FOUND_AT_MOST: Final = 50
 EVENTS_AT_MOST: Final = 1_000
@@ -129,12 +130,8 @@ async def queue(parts: Parts, request: web.Request) -> web.Response:
     values = await _wait(parts, request, date=datetime.date, doctor_id=UUID)
     day = values.get("date") or parts.today()
     doctor_id = values.get("doctor_id")
-    if doctor_id is None:
-        board = await parts.boards.get(day)
-        sequence, data = day_state(parts, board)
-    else:
+    if doctor_id is not None:
         await doctor_card(parts, doctor_id)
-        board = await parts.boards.get(day)
-        sequence, data = doctor_state(parts, board, doctor_id)
-    body = b"".join(envelope("snapshot", parts.epoch, sequence, data))
+    board = await parts.boards.get(day)
+    body = b"".join(snapshot_pieces(parts, board, View(doctor_id=doctor_id)))
     return web.Response(body=body, content_type="application/json")

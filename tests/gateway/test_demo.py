@@ -34,6 +34,7 @@ from gateway.demo.people import OBSTETRICS, PAEDIATRICS, SPECIALTIES, STAFF, som
 from gateway.parts import Parts
 from gateway.settings import SettingsError
 from projections.board import DayBoard
+from projections.views import EVERYBODY
 from tests.conftest import Database
 from tests.server import start_server
 
@@ -286,7 +287,7 @@ async def test_it_goes_on(parts: Parts) -> None:
         async with asyncio.timeout(60):
             while sum(seen.values()) < 400:
                 await asyncio.sleep(0.01)
-                news = board.news_after(last) or []
+                news = EVERYBODY.news_after(board, parts.directory.doctors, last) or []
                 seen.update(one.type for one in news)
                 last = board.sequence
                 turn_on(parts, len(news))

@@ -153,9 +153,9 @@ async def test_updates_follow_each_other_and_name_every_event_once(hospital: Ser
         booked = await asyncio.gather(*[hospital.an_appointment(doctor, **entered) for doctor in doctors * 5])
         arrived = {"effective_at": at(past, "09:00")}
         await asyncio.gather(*[hospital.post("/checkins", {"appointment_id": one} | arrived) for one in booked])
+        await hospital.post(f"/appointments/{booked[-1]}/cancel", {"effective_at": at(past, "09:30")})
         for doctor in doctors:
             await hospital.post("/queue/call-next", {"doctor_id": doctor, "date": past})
-        await hospital.post(f"/appointments/{booked[-1]}/cancel", {"effective_at": at(past, "09:30")})
         updates = await _until(monitor, await _newest(hospital, past))
 
     before = snapshot["sequence"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from domain.desk.outcome import Asker
 from domain.log import codec, read
 from domain.rules import commands, events
-from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_stream, patient_stream
+from domain.rules.ids import AppointmentId, DoctorId, PatientId, patient_stream
 from domain.rules.refusals import Refusal
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
@@ -25,7 +25,8 @@ from projections import shapes
 from projections.board import DayBoard
 from projections.boards import APPOINTMENT_BYTES, BOARD_BYTES, Boards
 from projections.directory import Directory
-from projections.encoding import Encoder, board_doctor
+from projections.encoding import Encoder
+from projections.views import View
 
 DOCTORS, PATIENTS, CAPACITY = 2, 4, 4
 NOW = datetime(2025, 11, 17, 12, tzinfo=UTC)
@@ -115,16 +116,22 @@ async def is_equal_when_read_again(morning: Morning) -> None:
 
     day = msgspec.json.decode(shown, type=shapes.Day)
     assert msgspec.json.encode(day) == shown
+    public = parts.encoder.day(live, NOW, View(public=True))
+    assert msgspec.json.encode(msgspec.json.decode(public, type=shapes.PublicDay)) == public
     for doctor in morning.doctors:
-        card = board_doctor(doctor, parts.directory)
-        assert card is not None
-        one = parts.encoder.doctor_day(live, clinic_stream(doctor, morning.day), card, NOW)
+        one = parts.encoder.day(live, NOW, View(doctor_id=doctor))
         assert msgspec.json.encode(msgspec.json.decode(one, type=shapes.DoctorDay)) == one
+        one = parts.encoder.day(live, NOW, View(doctor_id=doctor, public=True))
+        assert msgspec.json.encode(msgspec.json.decode(one, type=shapes.PublicDoctorDay)) == one
 
 
-def _changes(board: DayBoard) -> dict[str, tuple[int, dict[AppointmentId, int]]]:
+def _changes(board: DayBoard) -> dict[str, object]:
+    """When what changed, as far as clients are told by it."""
     return {
-        stream: (clinic.changed, {entry.appointment_id: entry.changed for entry in clinic.entries.values()})
+        stream: (
+            (clinic.changed, clinic.introduced, clinic.described, clinic.counted, clinic.arrived, clinic.gone),
+            {entry.appointment_id: entry.changed for entry in clinic.entries.values()},
+        )
         for stream, clinic in board.clinics.items()
     }
 

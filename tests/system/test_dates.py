@@ -116,7 +116,7 @@ def test_a_minute_that_has_not_begun_is_one_on_the_clock_on_the_wall(zone: str, 
 )
 def test_age_is_whole_years_on_the_date_shown(born: str, shown_on: str, age: int) -> None:
     details = PatientDetails(name="A", birth_date=date.fromisoformat(born), age=77)
-    assert Person(PatientId(uuid4()), details, 1).on_board(date.fromisoformat(shown_on)).age == age
+    assert Person(PatientId(uuid4()), details, 1, "PatientRegistered").on_board(date.fromisoformat(shown_on)).age == age
 
 
 # --- a server whose machine keeps another time ---------------------------------------------------
