@@ -28,7 +28,7 @@ from domain.postgres.embedded import EmbeddedPostgres
 from domain.vault.digests import Digests
 from domain.vault.master import MasterKey, WrongMasterKey, read_master_key
 from domain.vault.sealing import Vault
-from gateway import access, health, workers
+from gateway import access, health, metrics, workers
 from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
@@ -225,6 +225,7 @@ def application(settings: Settings, parts: Parts) -> web.Application:
     rest_routes.add_routes(app)
     live_routes.add_routes(app)
     health.add_routes(app)
+    metrics.add_routes(app, settings.worker)
     pages.add_routes(app)
     app.router.add_get("/openapi.json", openapi.openapi)
     app.router.add_get("/asyncapi.json", asyncapi.asyncapi)

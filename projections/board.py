@@ -101,10 +101,11 @@ class Clinic:
         positions.update((entry.appointment_id, position) for position, entry in enumerate(line, 1))
         for entry in self.entries.values():
             position = positions[entry.appointment_id]
-            # Between several events the line was never made up here. Another worker may have shown it as it was then:
-            # whoever waits has to be told where, even if it is the place where they were before.
-            if position != entry.position or (position and first != last):
-                entry.position, entry.repositioned = position, last
+            # Who leaves the line does so by an event of their own. And between several events the line was never made
+            # up here, but perhaps elsewhere: whoever waits has to be told where, even if they are where they were.
+            if position and (position != entry.position or first != last):
+                entry.repositioned = last
+            entry.position = position
         self.waiting = len(line)
         self.line_moves = None
 

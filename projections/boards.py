@@ -103,6 +103,10 @@ class Boards:
             self._loaded.move_to_end(day)
         return board
 
+    def at_hand(self, day: date) -> DayBoard | None:
+        """The board of a date, if it is loaded."""
+        return self._loaded.get(day)
+
     def loaded(self) -> Iterator[DayBoard]:
         return iter(self._loaded.values())
 

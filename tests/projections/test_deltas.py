@@ -218,16 +218,18 @@ async def _afresh(parts: Parts) -> Reader:
 async def test_a_delta_leads_from_any_state_to_the_one_that_is(
     parts: Parts, database: Database, seed: int, looks: bool
 ) -> None:
-    """On a worker that looked at each state, on one that never looked, and on one that has just loaded the date."""
+    """On a worker that looked at each state, on one that looks now and then, and on one that loads the date now."""
     day = Day(parts)
     await day.begin()
     async with in_own_task(database.settings()) as other:
-        unseen = await other.boards.get(day.date)
+        other_board = await other.boards.get(day.date)
         seen: list[tuple[View, int, dict[str, Any]]] = []
-        ours = _reader(parts)
-        for step in _steps(seed):
+        ours, seldom = _reader(parts), _reader(other)
+        for number, step in enumerate(_steps(seed)):
             await day.step(*step)
             await parts.projector.reached(await read.head(parts.pool), seconds=10)
+            if number % 7 == 0:
+                seldom.encoder.day(other_board, NOW)
             board = await parts.boards.get(day.date)
             for view in _views(day) if looks else [EVERYBODY]:
                 sequence, state = await ours.state(board, view)
@@ -241,7 +243,7 @@ async def test_a_delta_leads_from_any_state_to_the_one_that_is(
         for view, sequence, state in seen:
             now, shown = await ours.state(board, view)
             assert (now, shown) == await fresh.state(loaded, view)
-            for reader, at in ((_reader(other), unseen), (ours, board), (fresh, loaded)):
+            for reader, at in ((seldom, other_board), (ours, board), (fresh, loaded)):
                 delta = reader.delta(at, view, sequence)
                 assert applied(state, delta) == shown, (view, sequence)
                 assert applied(applied(state, delta), delta) == shown
