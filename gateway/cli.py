@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import cyclopts
 import structlog
@@ -20,7 +22,10 @@ from domain.postgres.connect import FAULTS, NotDurable
 from domain.postgres.embedded import EmbeddedPostgresError
 from domain.vault.master import WrongMasterKey
 from gateway import app as composition
+from gateway.client import Unaskable, WatchEnded
 from gateway.settings import Settings, SettingsError, default_data_dir
+from gateway.terminal import watching
+from gateway.workers import FAILS, SERVES, WorkerFailed, settings_of_worker
 
 app = App(
     name="daysheet",
@@ -50,6 +55,7 @@ def serve(
     data_dir: Path | None = None,
     timezone: str | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    workers: int = 1,
 ) -> None:
     """Serve queues.
 
@@ -69,6 +75,8 @@ def serve(
         The hospital's, as an IANA name. Kept in the store at first start.
     allow_origin
         A further web origin whose pages may connect, such as https://board.example.
+    workers
+        Processes that share the port, 1 to 64: for more monitors than one core can serve.
     """
     try:
         settings = Settings(
@@ -79,13 +87,32 @@ def serve(
             timezone=timezone,
             allow_origin=allow_origin,
             demo=demo,
+            workers=workers,
             master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
         )
-        uvloop.run(composition.serve(settings, lambda address: print(f"Daysheet serves {address}", flush=True)))
     except _EXPECTED as error:
         _fail(error)
+    _serve(settings, errors=sys.stderr)
+
+
+@app.command(show=False)
+def worker(number: int, /) -> None:
+    """Be one of several workers. `daysheet serve` starts them, and says the rest in their environment."""
+    structlog.contextvars.bind_contextvars(worker=number)
+    try:
+        settings = settings_of_worker(number)
+    except SettingsError as error:
+        _fail(error)
+    _serve(settings, errors=sys.stdout)  # Its supervisor reads there, and says it once for all of them.
+
+
+def _serve(settings: Settings, errors: TextIO) -> None:
+    try:
+        uvloop.run(composition.serve(settings, lambda address: print(SERVES + address, flush=True)))
+    except _EXPECTED as error:
+        _fail(error, errors)
     except BaseExceptionGroup as group:
-        _died(group)
+        _died(group, errors)
 
 
 @app.command
@@ -114,19 +141,57 @@ def migrate(*, database_url: str | None = None, data_dir: Path | None = None) ->
     print("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
 
 
-def _fail(error: BaseException) -> NoReturn:
-    print(f"daysheet: {error or type(error).__name__}", file=sys.stderr)
+@app.command
+def watch(
+    date: datetime.date | None = None,
+    /,
+    *,
+    url: str = "http://127.0.0.1:8000",
+    doctor: str | None = None,
+    department: str | None = None,
+    public: bool = False,
+) -> None:
+    """Watch a date in this terminal, live. Where the output is no terminal: a line for each state.
+
+    Parameters
+    ----------
+    date
+        Such as 2025-11-17. Without it the hospital's today, and from midnight on the next.
+    url
+        The server's.
+    doctor
+        Only this one: a code, or an id.
+    department
+        Only the doctors of this one.
+    public
+        As the waiting room may see it.
+    """
+    # Whoever ends it, the terminal is given back as it was.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        asyncio.run(watching.watch(watching.Wanted(url, date, doctor, department, public)))
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:  # such as `| head`, which has seen enough; what is left to flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (WatchEnded, Unaskable) as error:
+        _fail(error)
+
+
+def _fail(error: BaseException, errors: TextIO | None = None) -> NoReturn:
+    print(f"{FAILS}{error or type(error).__name__}", file=errors or sys.stderr)
     sys.exit(1)
 
 
-def _died(group: BaseExceptionGroup[BaseException]) -> NoReturn:
+def _died(group: BaseExceptionGroup[BaseException], errors: TextIO) -> NoReturn:
     """A loop that the server cannot do without has died, and took the process with it."""
     cause: BaseException = group
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    if not isinstance(cause, SettingsError):  # such as a port in use, which shows when the loops run already
+    # A port in use shows when the loops run already; a worker has told its own story.
+    if not isinstance(cause, (SettingsError, WorkerFailed)):
         structlog.get_logger().critical("server_died", cause=type(cause).__name__, detail=str(cause), exc_info=cause)
-    _fail(cause)
+    _fail(cause, errors)
 
 
 def _log_to_stderr() -> None:
@@ -134,6 +199,7 @@ def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

@@ -14,9 +14,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import platformdirs
 import tzlocal
 
+MOST_WORKERS: Final = 64
+"""Each keeps a read model of its own: beyond the cores of one machine, more of them only cost memory."""
+
 
 class SettingsError(Exception):
     """The server cannot run with these settings."""
+
+
+class CannotListen(SettingsError):
+    """The address is not this machine's, or the port is somebody else's."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        super().__init__(f"cannot listen on {host}:{port}: {reason}")
 
 
 def default_data_dir() -> Path:
@@ -36,6 +47,9 @@ class Settings:
     timezone: str | None = None
     allow_origin: tuple[str, ...] = ()
     demo: bool = False
+    workers: int = 1
+    worker: int = 0
+    """Which of several workers this process is, from 1. A process that serves alone is 0."""
     master_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -46,6 +60,8 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"--port {self.port} is no port: 0 to 65535")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise SettingsError(f"--workers {self.workers} cannot be: 1 to {MOST_WORKERS}")
         if self.database_url is not None and not _is_database_url(self.database_url):
             raise SettingsError("--database-url is no address such as postgresql://user:password@host/database")
 
