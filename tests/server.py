@@ -15,6 +15,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.described import DescribedSocket
+
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0  # what the contract grants
 
@@ -147,7 +149,7 @@ async def start_server(
         await reading
         raise AssertionError(f"the server did not start: {log.decode(errors='replace')}")
     draining = asyncio.create_task(_gather(process.stdout, bytearray()))
-    session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+    session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), ws_response_class=DescribedSocket)
     return Server(process, line.removeprefix("Daysheet serves ").strip(), log, session, [reading, draining])
 
 

@@ -20,6 +20,7 @@ QUEUE_ENTRY = {"position", "checked_in_at", "called_at", "completed_at", "status
 
 SNAPSHOT = {"type", "epoch", "sequence", "data"}
 UPDATE = SNAPSHOT | {"from", "events"}
+DELTA = UPDATE
 HAPPENED = {"sequence", "type", "doctor_id", "appointment_id"}
 DAY = {"date", "total_appointments", "total_doctors", "doctors", "timestamp"}
 DOCTOR_DAY = {
@@ -29,6 +30,11 @@ DOCTOR_BLOCK = {"doctor", "total_appointments", "checked_in_count", "clinic", "a
 SHOWN_DOCTOR = {"id", "name", "code", "specialty"}
 SHOWN_APPOINTMENT = {"appointment_id", "slot", "status", "priority", "patient", "queue"}
 SHOWN_PATIENT = {"id", "name", "phone", "age", "gender"}
+
+DAY_CHANGE = {"total_appointments", "total_doctors", "doctors", "timestamp"}
+BLOCK_CHANGE = {"doctor_id", "appointments", "positions", "removed"}
+HEARTBEAT = {"type", "sequence", "head", "lag_seconds", "timestamp"}
+STATUS = {"type", "live", "since"}
 
 PROBLEM = {"type", "title", "status", "detail", "code"}
 
@@ -54,6 +60,28 @@ def is_problem(answer: Answer, status: int, code: str, **facts: Any) -> None:
     assert answer.body.keys() >= PROBLEM
     assert answer.body["status"] == status
     assert all(isinstance(answer.body[key], str) and answer.body[key] for key in PROBLEM - {"status"})
+
+
+def applied(state: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
+    """A day's data after a delta's data, by the contract's words."""
+    blocks = {block["doctor"]["id"]: block for block in state["doctors"]}
+    for change in delta["doctors"]:
+        block = dict(blocks.get(change["doctor_id"], {"appointments": []}))
+        block |= {
+            key: change[key] for key in ("doctor", "total_appointments", "checked_in_count", "clinic") if key in change
+        }
+        listed = {one["appointment_id"]: one for one in block["appointments"]}
+        for gone in change["removed"]:
+            listed.pop(gone, None)
+        listed |= {one["appointment_id"]: one for one in change["appointments"]}
+        for moved, position in change["positions"].items():
+            listed[moved] = listed[moved] | {"queue": listed[moved]["queue"] | {"position": position}}
+        block["appointments"] = sorted(listed.values(), key=lambda one: one["slot"])
+        blocks[change["doctor_id"]] = block
+    for gone in delta.get("removed_doctors", ()):
+        blocks.pop(gone, None)
+    totals = {key: delta[key] for key in ("total_appointments", "total_doctors", "timestamp")}
+    return state | totals | {"doctors": sorted(blocks.values(), key=lambda block: block["doctor"]["code"])}
 
 
 def is_day(day: dict[str, Any]) -> None:

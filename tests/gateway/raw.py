@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.described import is_described
 from tests.server import Answer, Server
 
 ANSWER_SECONDS = 25.0
@@ -23,6 +24,7 @@ class Raw:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         self.reader, self.writer, self.host = reader, writer, host
+        self.path = ""
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -51,6 +53,7 @@ class Raw:
     # --- WebSocket -------------------------------------------------------------------------------
 
     async def upgrade(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        self.path = path
         key = base64.b64encode(os.urandom(16)).decode()
         lines = {
             "Host": self.host,
@@ -81,6 +84,7 @@ class Raw:
     async def hear_json(self) -> Any:
         opcode, payload = await self.hear()
         assert opcode == 0x1, (opcode, payload)
+        is_described(payload, self.path)
         return json.loads(payload)
 
 

@@ -28,37 +28,13 @@ from projections.directory import Directory, initials
 from projections.encoding import Encoder
 from projections.views import EVERYBODY, View
 from tests.conftest import Database, in_own_task
+from tests.gateway.contract import applied
 
 DOCTORS, PATIENTS, CAPACITY, STEPS = 3, 5, 5, 40
 NOW = datetime(2025, 11, 17, 12, tzinfo=UTC)
 DEVELOPER = Asker(actor="developer", role="developer")
 
 _dates = count()
-
-
-# --- what a client does --------------------------------------------------------------------------
-
-
-def applied(state: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-    """A day's data after a delta's data, by the contract's words."""
-    blocks = {block["doctor"]["id"]: block for block in state["doctors"]}
-    for change in delta["doctors"]:
-        block = dict(blocks.get(change["doctor_id"], {"appointments": []}))
-        block |= {
-            key: change[key] for key in ("doctor", "total_appointments", "checked_in_count", "clinic") if key in change
-        }
-        listed = {one["appointment_id"]: one for one in block["appointments"]}
-        for gone in change["removed"]:
-            listed.pop(gone, None)
-        listed |= {one["appointment_id"]: one for one in change["appointments"]}
-        for moved, position in change["positions"].items():
-            listed[moved] = listed[moved] | {"queue": listed[moved]["queue"] | {"position": position}}
-        block["appointments"] = sorted(listed.values(), key=lambda one: one["slot"])
-        blocks[change["doctor_id"]] = block
-    for gone in delta.get("removed_doctors", ()):
-        blocks.pop(gone, None)
-    totals = {key: delta[key] for key in ("total_appointments", "total_doctors", "timestamp")}
-    return state | totals | {"doctors": sorted(blocks.values(), key=lambda block: block["doctor"]["code"])}
 
 
 # --- any day -------------------------------------------------------------------------------------
