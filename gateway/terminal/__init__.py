@@ -1,0 +1,1 @@
+"""`daysheet watch`: a date, live, in a terminal."""

@@ -1,0 +1,199 @@
+"""From the client's states to the screen, or to lines where nobody looks at one."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, NoReturn, Protocol, Self
+from uuid import UUID
+
+import aiohttp
+from rich.console import Console
+from rich.live import Live
+
+from gateway.client import Connection, Monitor, NotAdmitted, Shown, WatchEnded
+from gateway.client.link import delay_seconds, server_address, unreachable
+from gateway.terminal.picture import Block, Freshness, clinics_of, in_order, picture, plain
+from projections.shapes import ClinicBlock
+
+TICK_SECONDS: Final = 1.0
+"""So often the screen says how old it is."""
+ANSWER_SECONDS: Final = 10.0
+CALM_SECONDS: Final = 0.1
+"""Between two pictures: nobody reads faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`date`: None for the hospital's today, from midnight on the next. `doctor`: a code, or an id."""
+
+    url: str
+    date: datetime.date | None = None
+    doctor: str | None = None
+    department: str | None = None
+    public: bool = False
+
+
+class UnknownDoctor(WatchEnded):
+    def __init__(self, doctor: str) -> None:
+        super().__init__(f"there is no doctor {doctor!r}")
+
+
+async def watch(wanted: Wanted) -> NoReturn:
+    """Until it is cancelled. Raises WatchEnded, Unaskable, and BrokenPipeError where nobody reads the lines."""
+    with Screen() if sys.stdout.isatty() else Lines() as display:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_SECONDS)) as session:
+            reception = _Reception(session, wanted.url, display.say)
+            doctor_id = await reception.doctor_id(wanted.doctor) if wanted.doctor is not None else None
+            date = wanted.date or await reception.today()
+        while True:
+            async with Monitor(
+                wanted.url,
+                date,
+                view="public" if wanted.public else "full",
+                doctor_id=doctor_id,
+                department=wanted.department,
+            ) as monitor:
+                date = await _followed(monitor, display, date, past_midnight=wanted.date is None)
+
+
+async def _followed(
+    monitor: Monitor[Any], display: Display, date: datetime.date, *, past_midnight: bool
+) -> datetime.date:
+    """The date to show next. A board that was left on overnight must not show yesterday in the morning."""
+    while True:
+        shown = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK_SECONDS):
+                shown = await anext(monitor)
+        display.show(monitor, shown)
+        if past_midnight and monitor.heartbeat is not None:
+            today = datetime.datetime.fromisoformat(monitor.heartbeat.timestamp).date()
+            if today > date:
+                return today
+        await asyncio.sleep(CALM_SECONDS)
+
+
+class _Reception:
+    """What is asked before there is anything to watch. A server that does not answer is asked again."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, say: Callable[[str], None]) -> None:
+        self._session, self._say = session, say
+        self._api = server_address(url) / "api/v1"
+
+    async def today(self) -> datetime.date:
+        return datetime.date.fromisoformat((await self._get("queue"))["data"]["date"])
+
+    async def doctor_id(self, doctor: str) -> UUID:
+        """By code, or by id."""
+        for card in (await self._get("doctors"))["doctors"]:
+            if doctor.casefold() in (card["code"].casefold(), card["id"]):
+                return UUID(card["id"])
+        raise UnknownDoctor(doctor)
+
+    async def _get(self, path: str) -> Any:
+        failures = 0
+        while True:
+            try:
+                async with self._session.get(self._api / path) as response:
+                    if response.ok:
+                        return await response.json()
+                    if response.status < 500:
+                        raise NotAdmitted(response.status, f"HTTP {response.status}")
+                    trouble = f"{self._api.authority} answers HTTP {response.status}"
+            except (aiohttp.ClientError, OSError) as error:
+                trouble = unreachable(self._api, error)
+            self._say(f"{trouble}; trying again")
+            await asyncio.sleep(delay_seconds(failures))
+            failures += 1
+
+
+class Display(Protocol):
+    def say(self, trouble: str) -> None:
+        """Why there is nothing to show yet."""
+
+    def show(self, monitor: Monitor[Any], shown: Shown[Any] | None) -> None:
+        """How it is now. `shown`: a state that was not shown before, if there is one."""
+
+
+class Screen:
+    """The whole terminal, given back as it was."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._draw(None, Freshness(Connection.CONNECTING))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def say(self, trouble: str) -> None:
+        self._draw(None, Freshness(Connection.CONNECTING, trouble=trouble))
+
+    def show(self, monitor: Monitor[Any], shown: Shown[Any] | None) -> None:
+        newest = monitor.newest
+        freshness = Freshness(
+            monitor.connection,
+            sequence=None if newest is None else newest.sequence,
+            silent_seconds=monitor.silent_seconds,
+            trouble=monitor.trouble,
+        )
+        self._draw(None if newest is None else newest.day, freshness)
+
+    def _draw(self, day: Any, freshness: Freshness) -> None:
+        width, height = self._console.size
+        self._live.update(picture(day, freshness, width=width, height=height, seconds=time.monotonic()), refresh=True)
+
+
+class Lines:
+    """One line for each state on stdout, tickets and no names, since lines are kept; what is wrong on stderr."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+    def say(self, trouble: str) -> None:
+        if trouble != self._said:
+            print(f"daysheet: {trouble}", file=sys.stderr, flush=True)
+        self._said = trouble
+
+    def show(self, monitor: Monitor[Any], shown: Shown[Any] | None) -> None:
+        if monitor.connection is Connection.LIVE:
+            self._said = None
+        elif monitor.connection is not Connection.CONNECTING:
+            self.say(f"{monitor.connection}: {monitor.trouble}" if monitor.trouble else str(monitor.connection))
+        if shown is not None:
+            print(line(shown), flush=True)
+
+
+def line(shown: Shown[Any]) -> str:
+    """A state in one line."""
+    total = f"{shown.day.timestamp} #{shown.sequence} {shown.day.total_appointments} appointments"
+    return " | ".join([total, *[_doctor(block, clinic) for block, clinic in clinics_of(shown.day)]])
+
+
+def _doctor(block: Block, clinic: ClinicBlock) -> str:
+    told = [f"{block.doctor.code} {clinic.status}", f"{clinic.waiting} waiting"]
+    for _, queue in in_order(block.appointments):
+        if queue.status in ("in_consultation", "called"):
+            told.append(f"{queue.status.replace('_', ' ')} {queue.ticket}")
+        elif queue.position == 1:
+            told.append(f"next {queue.ticket}")
+    return plain(", ".join(told))
