@@ -38,7 +38,8 @@ SETTLED_SECONDS: Final = 30.0
 DEATHS_IN_A_ROW: Final = 8
 BACK_OFF_SECONDS: Final = (0.5, 10.0)
 """Before the second replacement, and at most before any. With eight deaths that is half a minute in all: a database
-that restarts is back by then, and what is still broken is for whoever looks after the server to see."""
+that restarts is back by then, and what is still broken is for whoever looks after the server to see. As long as
+another worker is there, which shows the last boards if nothing else, it is tried on."""
 STOP_SECONDS: Final = 7.0
 """A worker closes its monitors, its last requests and its pool within six. The rest of the ten are PostgreSQL's."""
 
@@ -52,7 +53,7 @@ log = structlog.get_logger()
 
 
 class WorkerFailed(Exception):
-    """A worker cannot start, or does not stay; the message says why, in its own words if it had any."""
+    """No worker can start, or stays; the message says why, in its own words if it had any."""
 
 
 # --- the supervisor ------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ class _Crew:
             worker = self._workers[place]
             reason = await worker.last_words()
             deaths = 1 if worker.settled() else deaths + 1
-            if deaths == DEATHS_IN_A_ROW:
+            if deaths >= DEATHS_IN_A_ROW and not any(one.at_work() for one in self._workers.values()):
                 raise WorkerFailed(f"worker {place} died {deaths} times in a row: {reason}")
             pause = _back_off(deaths)
             log.error("worker_died", worker=place, pid=worker.pid, reason=reason, replaced_in_seconds=pause)
@@ -213,6 +214,9 @@ class _Worker:
         code = await self._process.wait()
         how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
         return words.removeprefix(FAILS) or f"worker {self._place} ended with {how}"
+
+    def at_work(self) -> bool:
+        return self.address is not None and self._process.returncode is None
 
     def settled(self) -> bool:
         return self.address is not None and asyncio.get_running_loop().time() - self._ready_at > SETTLED_SECONDS

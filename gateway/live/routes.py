@@ -12,6 +12,7 @@ from gateway.live.socket import Monitor
 from gateway.parts import PARTS
 from gateway.rest.answer import doctor_card
 from gateway.rest.decode import path_value
+from gateway.rest.problem import Problem
 
 PATH: Final = "/api/v1/ws/queue"
 FANOUT: Final = web.AppKey("fanout", Fanout)
@@ -29,6 +30,8 @@ async def _one_doctor(request: web.Request) -> web.StreamResponse:
 
 
 async def _serve(request: web.Request, doctor_id: DoctorId | None) -> web.StreamResponse:
+    if not web.WebSocketResponse().can_prepare(request):
+        raise Problem(400, "invalid_request", "this is a WebSocket: connect to it as RFC 6455 says, by ws://")
     monitor = Monitor(request.app[PARTS], request.app[FANOUT], doctor_id)
     monitors = request.app[MONITORS]
     monitors.add(monitor)

@@ -8,7 +8,9 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+
+from gateway.access import Handler
 
 
 def _hashes(page: bytes, element: str) -> str:
@@ -43,5 +45,28 @@ async def _test_websocket(request: web.Request) -> web.Response:
     return web.Response(body=TEST_PAGE, content_type="text/html", charset="utf-8", headers=_TEST_PAGE_HEADERS)
 
 
+def _served(name: str, content_type: str) -> Handler:
+    """A file for pages to import, also those of other origins that may connect: see gateway/access.py."""
+    body = (files(__name__) / name).read_bytes()
+    tag = sha256(body).hexdigest()[:32]
+
+    async def handler(request: web.Request) -> web.Response:
+        if tag in {known.value for known in request.if_none_match or ()}:
+            response = web.Response(status=304)
+        else:
+            response = web.Response(body=body, content_type=content_type, charset="utf-8")
+        response.etag = tag
+        # Whoever imports it after an upgrade gets the client that fits this server.
+        response.headers[hdrs.CACHE_CONTROL] = "no-cache"
+        response.headers[hdrs.VARY] = hdrs.ORIGIN
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return handler
+
+
 def add_routes(app: web.Application) -> None:
     app.router.add_get("/test_websocket.html", _test_websocket)
+    for name in ("daysheet", "use-central-queue-monitor"):
+        app.router.add_get(f"/{name}.js", _served(f"{name}.js", "text/javascript"))
+        app.router.add_get(f"/{name}.d.ts", _served(f"{name}.d.ts", "text/plain"))

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ async def silent_server(own_postgres: OwnPostgres, data_dir: Path) -> AsyncItera
     yield server
     own_postgres.thaw()
     await server.stop()
+
+
+async def next_state(monitor: aiohttp.ClientWebSocketResponse) -> Any:
+    """The next message that is not about whether boards are live."""
+    while (message := await monitor.receive_json())["type"] == "status":
+        pass
+    return message
 
 
 async def status(server: Server, path: str) -> int:
@@ -125,7 +133,7 @@ async def test_a_database_that_falls_silent_keeps_nobody_waiting_and_is_found_ag
         assert started.said.startswith("daysheet: the database does not answer within ")
         await clinics.what_is_known_stays_readable()
         await monitor.send_json({"action": "subscribe", "date": clinics.today})
-        assert (await monitor.receive_json())["data"]["doctors"] == before["data"]["doctors"]
+        assert (await next_state(monitor))["data"]["doctors"] == before["data"]["doctors"]
 
         own_postgres.thaw()
         await healed(server)
@@ -137,9 +145,9 @@ async def test_a_database_that_falls_silent_keeps_nobody_waiting_and_is_found_ag
         assert [str(row["subject"]) for row in arrivals].count(clinics.second) == 1
         await clinics.repeated_with_their_keys_all_are_recorded_once(own_postgres.admin_url)
         head = len(await whole_record(own_postgres.admin_url))
-        shown = await monitor.receive_json()
+        shown = await next_state(monitor)
         while shown["sequence"] < (await server.get(f"/queue?min_sequence={head}")).body["sequence"]:
-            shown = await monitor.receive_json()
+            shown = await next_state(monitor)
         assert shown["data"]["total_appointments"] == 2 + len(clinics.people)
 
 
@@ -184,9 +192,9 @@ async def test_a_database_that_is_gone_keeps_nobody_waiting_and_is_found_again(
         assert set(refused_for_now(said)) <= NOTHING_RECORDED
         await clinics.what_is_known_stays_readable()
         await monitor.send_json({"action": "subscribe", "date": "2020-01-01"})
-        assert (await monitor.receive_json())["code"] == "unavailable"
+        assert (await next_state(monitor))["code"] == "unavailable"
         await monitor.send_json({"action": "subscribe", "date": clinics.today})
-        assert (await monitor.receive_json())["type"] == "snapshot"
+        assert (await next_state(monitor))["type"] == "snapshot"
 
         await ask(postgres, f"ALTER DATABASE {name[0]} ALLOW_CONNECTIONS true")
         await healed(server)
@@ -194,9 +202,49 @@ async def test_a_database_that_is_gone_keeps_nobody_waiting_and_is_found_again(
         assert len(of_type(rows, "appointment-booked")) == 2
         assert not of_type(rows, "patient-checked-in")
         await clinics.repeated_with_their_keys_all_are_recorded_once(database.admin_url)
-        shown = await monitor.receive_json()
+        shown = await next_state(monitor)
         while shown["data"]["total_appointments"] < 2 + len(clinics.people):
-            shown = await monitor.receive_json()
+            shown = await next_state(monitor)
+
+
+async def test_monitors_learn_that_boards_are_stale_and_that_they_are_live_again(
+    silent_server: Server, own_postgres: OwnPostgres
+) -> None:
+    server, clinics = silent_server, Clinics(silent_server)
+    await clinics.prepare()
+    async with server.monitor() as early, server.monitor() as late, server.monitor() as idle:
+        await early.send_json({"action": "subscribe", "date": clinics.today, "mode": "delta", "heartbeat": 5})
+        snapshot = await early.receive_json(timeout=5)
+        froze = datetime.now(UTC)
+        own_postgres.freeze()
+        told = await early.receive_json(timeout=10)
+        while told["type"] == "heartbeat":
+            told = await early.receive_json(timeout=10)
+        assert (told["type"], told["live"]) == ("status", False)
+        assert abs(datetime.fromisoformat(told["since"]) - froze) < timedelta(seconds=4)
+        assert await status(server, "/readyz") == 503
+        await late.send_json({"action": "subscribe", "date": clinics.today})
+        shown, said = await late.receive_json(timeout=5), await late.receive_json(timeout=5)
+        assert shown["data"]["doctors"] == snapshot["data"]["doctors"]  # The last board stays.
+        assert said == told
+        beat = await early.receive_json(timeout=8)
+        assert (beat["type"], beat["sequence"]) == ("heartbeat", snapshot["sequence"])
+        assert beat["lag_seconds"] >= 3
+
+        own_postgres.thaw()
+        for monitor in (early, late):
+            while (again := await monitor.receive_json(timeout=10))["type"] == "heartbeat":
+                pass
+            assert (again["type"], again["live"]) == ("status", True)
+        assert await status(server, "/readyz") == 200
+        booked = await server.post("/appointments", clinics.booking(0))
+        assert booked.status == 201
+        delta = await early.receive_json(timeout=5)
+        while delta["type"] == "heartbeat":
+            delta = await early.receive_json(timeout=5)
+        assert (delta["type"], delta["from"]) == ("delta", snapshot["sequence"])
+        await idle.send_json({"action": "ping"})
+        assert (await idle.receive_json(timeout=5))["type"] == "pong"  # Who watches nothing was told nothing.
 
 
 async def test_a_server_that_finds_no_database_at_start_says_so_and_ends(database: Database, postgres: str) -> None:
