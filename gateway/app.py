@@ -33,7 +33,7 @@ from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
 from gateway.demo import hospital
-from gateway.live import asyncapi
+from gateway.live import asyncapi, inflating
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
 from gateway.parts import PARTS, Parts
@@ -72,6 +72,7 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             return
         if settings.worker:
             workers.stop_when_orphaned(stop)
+        inflating.keep_no_context()
         async with (
             running(settings, url) as parts,
             _listening(settings, parts) as address,
@@ -230,6 +231,7 @@ def application(settings: Settings, parts: Parts) -> web.Application:
     app.router.add_get("/openapi.json", openapi.openapi)
     app.router.add_get("/asyncapi.json", asyncapi.asyncapi)
     app.on_response_prepare.append(access.allow_origin)
+    app.on_response_prepare.append(inflating.ask_for_no_context)
     app.on_shutdown.append(_close_monitors)
     return app
 

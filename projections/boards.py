@@ -113,16 +113,14 @@ class Boards:
     def is_broken(self, day: date) -> bool:
         return day in self._broken
 
-    @contextmanager
-    def watch(self, day: date) -> Iterator[None]:
-        """While somebody watches a date it stays."""
+    def keep(self, day: date) -> None:
+        """While somebody watches a date it stays. As often as this is said, `release` has to be."""
         self._watched[day] = self._watched.get(day, 0) + 1
-        try:
-            yield
-        finally:
-            self._watched[day] -= 1
-            if not self._watched[day]:
-                del self._watched[day]
+
+    def release(self, day: date) -> None:
+        self._watched[day] -= 1
+        if not self._watched[day]:
+            del self._watched[day]
 
     # --- loading ---------------------------------------------------------------------------------
 
@@ -169,13 +167,14 @@ class Boards:
         """A loaded date's board, folded anew and kept up to date by `catch_up`. Raises as reading the log does."""
         arrived = self._arrived[day] = []  # Nobody is loading what is loaded.
         up_to = self.applied
+        self.keep(day)
         try:
-            with self.watch(day):
-                board = DayBoard(day)
-                await self._fold_rows(board, up_to, rows_at_once=PROOF_ROWS)
-                self._fold_people(board, up_to)
-                yield Beside(board, arrived)
+            board = DayBoard(day)
+            await self._fold_rows(board, up_to, rows_at_once=PROOF_ROWS)
+            self._fold_people(board, up_to)
+            yield Beside(board, arrived)
         finally:
+            self.release(day)
             del self._arrived[day]
 
     def replace(self, right: DayBoard) -> None:

@@ -264,7 +264,7 @@ class Fanout:
             channel.replace(right)
 
     def join(self, board: DayBoard, view: View, watcher: Watcher, *, deltas: bool) -> Stream:
-        """The board must stay loaded while it is watched: see Boards.watch. Raises TooManySubscriptions."""
+        """The board must stay loaded while it is watched: see Boards.keep. Raises TooManySubscriptions."""
         key = board.date, view
         channel = self._channels.get(key)
         if channel is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import ExitStack
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -47,6 +47,26 @@ class Monitor:
     What may be said between states, a status or a heartbeat, waits like them for the buffer to be empty.
     """
 
+    __slots__ = (
+        "_aside",
+        "_beginning",
+        "_catching_up",
+        "_date",
+        "_doctor_id",
+        "_fanout",
+        "_heartbeat",
+        "_heartbeat_due",
+        "_parts",
+        "_seen",
+        "_socket",
+        "_stream",
+        "_told_live",
+        "_transport",
+        "_was_wrong",
+        "_writer",
+        "window_bits",
+    )
+
     def __init__(self, parts: Parts, fanout: Fanout, doctor_id: DoctorId | None) -> None:
         self._parts, self._fanout, self._doctor_id = parts, fanout, doctor_id
         # Compression is agreed on, and what comes is inflated; what goes is deflated once for all: see frames.py.
@@ -55,7 +75,8 @@ class Monitor:
         )
         self.window_bits = 0
         self._stream: Stream | None = None
-        self._watching = ExitStack()
+        self._date: date | None = None
+        """The date that stays loaded for this monitor's sake."""
         self._seen = -1
         """The state that the client has or is about to have; -1 for none."""
         self._beginning = False
@@ -127,7 +148,8 @@ class Monitor:
 
     async def _subscribe(self, message: Subscribe, view: View) -> None:
         self._leave()
-        self._watching.enter_context(self._parts.boards.watch(message.date))
+        self._date = message.date
+        self._parts.boards.keep(message.date)
         try:
             resumes = await self._can_go_on_from(message.resume)
             board = await self._parts.boards.get(message.date)
@@ -170,7 +192,9 @@ class Monitor:
         if self._heartbeat is not None:
             self._heartbeat.cancel()
             self._heartbeat = None
-        self._watching.close()
+        if self._date is not None:
+            self._parts.boards.release(self._date)
+            self._date = None
         self._beginning = self._was_wrong = self._heartbeat_due = self._aside = False
 
     # --- what it gets ----------------------------------------------------------------------------
