@@ -49,7 +49,7 @@ MEGABYTE = 1024 * 1024
 
 
 class Deflating:
-    """A client that deflates each message by itself, as agreed, and inflates what it hears with a context that lasts."""
+    """A client that deflates each message by itself, as agreed, and inflates with a context that lasts."""
 
     def __init__(self, raw: Raw, agreed: str, window_bits: int = 15) -> None:
         self.raw, self.agreed = raw, agreed
