@@ -257,6 +257,13 @@ async def test_what_did_not_change_is_the_same_object(shown: Shown, server: Serv
     }""")
     assert kept == [True, False, True, True, False, True, 0]
 
+    answer = await server.call("PUT", f"/clinics/{doctors[0]}/{await server.today()}", {"capacity": 50})
+    await shown.reaches(await did(answer))
+    assert await shown.page.evaluate("""() => {
+        const [before, after] = told.days.slice(-2).map((day) => day.doctors[0]);
+        return [after.clinic.capacity, before === after, before.appointments === after.appointments];
+    }""") == [50, False, True]
+
 
 async def test_a_delta_applied_twice_changes_nothing_and_the_given_day_stays_as_it_is(shown: Shown) -> None:
     outcome = await shown.page.evaluate("""() => {
@@ -358,6 +365,10 @@ async def test_back_at_the_page_a_connection_is_kept_if_it_answers_and_given_up_
     await shown.becomes("reconnecting")
     assert shown.wire.said[-1] == {"action": "ping"}
 
+    await shown.page.context.set_offline(False)
+    await shown.becomes("live")  # although nothing had happened, and so nothing was missed
+    assert len(await shown.told("days")) == 1
+
 
 async def test_a_server_that_restarts_is_found_again_where_it_was_left(
     shown: Shown, server: Server, serve: ServerFactory
@@ -430,6 +441,26 @@ async def test_a_heartbeat_that_knows_more_is_believed(shown: Shown, server: Ser
     assert len(lost) == 1
 
 
+async def test_an_event_is_told_once(shown: Shown, server: Server) -> None:
+    """A delta may begin before the state that a monitor has."""
+    await server.an_appointment(await server.a_doctor(), await server.a_patient(name="Priya Raman"))
+    pages: list[WebSocketRoute] = []
+
+    def forward(page: WebSocketRoute) -> None:
+        page.connect_to_server()
+        pages.append(page)
+
+    await shown.page.route_web_socket("**/ws/queue", forward)
+    await shown.watch()
+    epoch, known = await shown.page.evaluate("[monitor.epoch, monitor.sequence]")
+    events = [{"sequence": known, "type": "Known"}, {"sequence": known + 1, "type": "New"}]
+    totals = {"total_appointments": 1, "total_doctors": 1, "doctors": [], "timestamp": ""}
+    delta = {"type": "delta", "epoch": epoch, "from": known - 1, "sequence": known + 1, "events": events}
+    pages[0].send(json.dumps(delta | {"data": totals}))
+    await shown.reaches(known + 1)
+    assert (await shown.told("events"), await shown.told("complete")) == (["New"], [True])
+
+
 async def test_the_server_may_say_that_it_is_behind_itself(shown: Shown) -> None:
     pages: list[WebSocketRoute] = []
 
@@ -492,37 +523,71 @@ async def test_what_cannot_be_shown_now_is_asked_for_again(shown: Shown, server:
 
 
 ATTEMPTS: Final = """(draw) => {
-    Math.random = () => draw;
+    Math.random = () => draw; // of the longest wait, which is 20 s
     window.attempts = [];
     const begun = Date.now();
-    class Nobody {
+    window.answer = null;
+    class Brief {
         constructor() {
             attempts.push(Date.now() - begun);
-            setTimeout(() => this.onclose({ code: 1006 }), 0);
+            setTimeout(() => {
+                if (answer) {
+                    this.onopen();
+                    this.onmessage({ data: answer });
+                }
+                this.onclose({ code: 1006 });
+            }, 0);
         }
+        send() {}
         close() {}
     }
-    start({ date: '2025-11-17', WebSocket: Nobody });
+    start({ date: '2025-11-17', WebSocket: Brief });
 }"""
 
 
-async def test_attempts_are_drawn_from_ever_longer_times_until_the_network_is_back(shown: Shown) -> None:
+async def test_attempts_are_drawn_from_ever_longer_times_until_it_looks_better(shown: Shown) -> None:
     await shown.stop_the_clock()
-    await shown.page.evaluate(ATTEMPTS, 1)
+    await shown.page.evaluate(ATTEMPTS, 0.4)
     await shown.page.clock.run_for(100_000)
     assert await shown.told("states") == ["connecting", "reconnecting"]
-    assert (await waits(shown))[:9] == [0.25, 0.5, 1, 2, 4, 8, 16, 20, 20]
+    assert (await waits(shown))[:9] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8, 8]
 
     made = await shown.page.evaluate("attempts.length")
     await shown.page.evaluate("dispatchEvent(new Event('online'))")
     assert await shown.page.evaluate("attempts.length") == made + 1  # and no time went by
     await shown.page.clock.run_for(2_000)
-    assert (await waits(shown))[made:] == [0.25, 0.5, 1]
+    assert (await waits(shown))[made:] == [0.1, 0.2, 0.4, 0.8]
+
+    made = await shown.page.evaluate("attempts.length")
+    snapshot = {"type": "snapshot", "epoch": "e", "sequence": 0, "data": {"doctors": []}}
+    await shown.page.evaluate("text => { window.answer = text; }", json.dumps(snapshot))
+    await shown.page.clock.run_for(3_000)
+    assert (await waits(shown))[made : made + 3] == [0.1] * 3
 
 
 async def waits(shown: Shown) -> list[float]:
     """Seconds between attempts. A timer of 0 ms may take one."""
     return [(later - earlier) // 10 / 100 for earlier, later in pairwise(await shown.page.evaluate("attempts"))]
+
+
+async def test_a_server_that_never_answers_is_given_up_and_what_it_says_later_is_not_heard(shown: Shown) -> None:
+    await shown.stop_the_clock()
+    await shown.page.evaluate("""() => {
+        Math.random = () => 0;
+        window.sockets = [];
+        class Mute {
+            constructor() { sockets.push(this); }
+            close() { this.isClosed = true; }
+        }
+        start({ date: '2025-11-17', WebSocket: Mute });
+    }""")
+    await shown.page.clock.run_for(9_000)
+    assert await shown.page.evaluate("sockets.length") == 1
+    await shown.page.clock.run_for(1_100)
+    assert await shown.page.evaluate("sockets.map((socket) => Boolean(socket.isClosed))") == [True, False]
+    await shown.page.evaluate("sockets[0].onclose({ code: 1006 })")
+    await shown.page.clock.run_for(100)
+    assert await shown.page.evaluate("sockets.length") == 2
 
 
 # --- the end -------------------------------------------------------------------------------------
@@ -531,6 +596,7 @@ async def waits(shown: Shown) -> list[float]:
 async def test_close_closes_the_socket_and_no_callback_is_called_any_more(shown: Shown, server: Server) -> None:
     await shown.watch()
     await shown.page.evaluate("monitor.close()")
+    await shown.page.evaluate("dispatchEvent(new Event('online')), dispatchEvent(new Event('visibilitychange'))")
     await shown.wire.until(lambda: shown.wire.open_sockets() == 0)
     assert await shown.page.evaluate("monitor.state") == "closed"
     assert await shown.told("states") == ["connecting", "live"]
