@@ -27,7 +27,7 @@ from projections.shapes import Day, DoctorDay, PublicDay, PublicDoctorDay
 PATH: Final = "api/v1/ws/queue"
 HEARTBEAT_SECONDS: Final = 10.0
 SILENT_HEARTBEATS: Final = 2.5
-PASSING: Final = {"unavailable", "rate_limited"}
+PASSING: Final = {"unavailable", "rate_limited", "too_many_subscriptions"}
 """What the server says no to for now only."""
 
 

@@ -11,11 +11,11 @@ from typing import Final
 import structlog
 import uvloop
 
-from scripts.benchmarks import report
+from scripts.benchmarks import plot, report
 from scripts.benchmarks.hospital import Postgres, embedded_postgres
 from scripts.benchmarks.report import Row
 
-NAMES: Final = ("append", "rebuild", "encode", "startup", "memory")
+NAMES: Final = ("append", "rebuild", "encode", "startup", "memory", "fanout", "latency", "growth")
 
 
 def main() -> None:
@@ -23,7 +23,10 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, says nothing about speed")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="of growth: also draw the rows, as SVG")
     asked = parser.parse_args()
+    if asked.plot and asked.name != "growth":
+        parser.error("--plot draws growth only")
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     bench = importlib.import_module(f"scripts.benchmarks.{asked.name}")
     with embedded_postgres() as postgres, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -32,6 +35,8 @@ def main() -> None:
     report.show(asked.name, machine, rows)
     if asked.json:
         report.write(asked.json, asked.name, machine, rows)
+    if asked.plot:
+        asked.plot.write_text(plot.draw(rows), encoding="utf-8")
 
 
 async def _run(bench: report.Bench, postgres: Postgres) -> tuple[list[Row], str]:

@@ -1,4 +1,4 @@
-"""memory: what a day in memory takes, per appointment.
+"""memory: what a day in memory takes, per appointment; and what a monitor takes, in memory_monitors.py.
 
 Two days of 6,000 appointments, half of them checked in, each day with patients of its own, in a process that has just
 started. It loads the first day and encodes it, so that what is needed once is there; what the second day adds is
@@ -30,7 +30,7 @@ import psutil
 
 from gateway.settings import Settings
 from projections.boards import APPOINTMENT_BYTES
-from scripts.benchmarks import hospital
+from scripts.benchmarks import hospital, memory_monitors
 from scripts.benchmarks.hospital import opened_with
 from scripts.benchmarks.report import Row, interleaved, row
 
@@ -67,6 +67,7 @@ async def run(postgres: hospital.Postgres, *, quick: bool) -> list[Row]:
     return [
         *(row(f"an appointment, {gauge}", "bytes", "plain dicts and JSON bytes", figures[gauge]) for gauge in GAUGES),
         row(f"an appointment, {RESIDENT}", "bytes", "reckoned with in projections/boards.py", reckoned),
+        *await memory_monitors.run(postgres, quick=quick),
     ]
 
 

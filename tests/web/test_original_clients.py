@@ -2,7 +2,7 @@
 
 `original/` holds its code blocks as they stand there, taken out of their list item where they were in one. They name
 localhost:8000, a port that no test can be sure to get: `pointed_at` puts another one in its place, and nothing else.
-They watch 2025-11-17, a day that is over: it is filled by late entry. The React hook needs React, and is not run here.
+They watch 2025-11-17, a day that is over: it is filled by late entry. The React hook is in test_react_hook.py.
 """
 
 from __future__ import annotations
