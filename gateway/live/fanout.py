@@ -4,6 +4,10 @@ A channel is what many monitors watch alike: one view of one date. It has two st
 Each state that a stream publishes is encoded once, and framed once for each window of compression that its monitors
 agreed on; the same bytes go to every monitor's transport. A monitor that has not drained the last frame is skipped and
 gets the newest state when it has: it may miss states, never go back, and always ends at the newest.
+
+Handing out is what a server of many monitors spends its time on. So whoever has the newest state stands in a crowd of
+bare transports, and is handed the next one without being looked at; only who is behind, or has something else to be
+told, is asked one by one.
 """
 
 from __future__ import annotations
@@ -27,9 +31,9 @@ GAP_SECONDS: Final = 0.020
 """The least time between two states of one stream..."""
 GAP_BYTES_PER_SECOND: Final = 20_000_000
 """...they are further apart the larger they are: a 2 MB day is sent at most every 100 ms..."""
-GAP_PER_PUBLISHING: Final = 2
-"""...and the longer it takes to hand one to everybody: commands, too, need their share of the process."""
-WATCHERS_AT_ONCE: Final = 250
+GAP_PER_PUBLISHING: Final = 1
+"""...and the longer it takes to hand one to everybody: half of the process is for others, such as commands."""
+CROWD: Final = 250
 """After so many, others get their turn before the rest is handed the same state."""
 FILTERS_PER_DAY: Final = 256
 """So many different choices of doctors or department are kept up to date for one date."""
@@ -50,11 +54,34 @@ class Watcher(Protocol):
     def offer(self) -> None:
         """There is a newer state. Never blocks."""
 
+    def fall_behind(self) -> None:
+        """The last state has not left yet: step out of the crowd, and be offered the newest when it has."""
+
     def begin_again(self) -> None:
         """What was shown so far was wrong: forget it, and take a snapshot."""
 
     def lose(self) -> None:
         """What is watched can no longer be shown."""
+
+
+class Crowd:
+    """Some of a stream's monitors, all with the same window and the same state, at the transports they listen to."""
+
+    def __init__(self, window_bits: int, published: int) -> None:
+        self.window_bits, self.published = window_bits, published
+        self.members: dict[asyncio.Transport, Watcher] = {}
+
+    def hand(self, frame: Frame, published: int) -> None:
+        # Nothing of a monitor is touched but its transport: its own memory is far from the processor's cache.
+        pieces, late = frame.pieces, []
+        for transport in self.members:
+            if transport.get_write_buffer_size():
+                late.append(transport)
+            else:
+                transport.writelines(pieces)
+        for transport in late:
+            self.members[transport].fall_behind()
+        self.published = published
 
 
 class Channel:
@@ -148,6 +175,9 @@ class Stream(ABC):
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.watchers: dict[Watcher, None] = {}
+        self._crowds: list[Crowd] = []
+        self._alone: dict[Watcher, None] = {}
+        """Those who stand in no crowd."""
         self.published = 0
         """The newest state that was published; before the first, the state that the first monitor joined at."""
         self.frames: dict[int, Frame] = {}
@@ -166,15 +196,33 @@ class Stream(ABC):
     def join(self, watcher: Watcher) -> None:
         if not self.watchers:
             self.published = self.channel.sequence
-        self.watchers[watcher] = None
+        self.watchers[watcher] = self._alone[watcher] = None
         self._windows[watcher.window_bits] += 1
 
     def leave(self, watcher: Watcher) -> None:
+        """Out of a crowd first, if in one."""
         if watcher in self.watchers:
-            del self.watchers[watcher]
+            del self.watchers[watcher], self._alone[watcher]
             self._windows[watcher.window_bits] -= 1
         if not self.watchers:
             self.close()
+
+    def step_in(self, watcher: Watcher, transport: asyncio.Transport) -> Crowd:
+        """For who has the state published last, and nothing else to be told."""
+        bits, published = watcher.window_bits, self.published
+        for crowd in self._crowds:
+            if (crowd.window_bits, crowd.published) == (bits, published) and len(crowd.members) < CROWD:
+                break
+        else:
+            crowd = Crowd(bits, published)
+            self._crowds.append(crowd)
+        crowd.members[transport] = watcher
+        del self._alone[watcher]
+        return crowd
+
+    def step_out(self, crowd: Crowd, watcher: Watcher, transport: asyncio.Transport) -> None:
+        del crowd.members[transport]
+        self._alone[watcher] = None
 
     def changed(self) -> None:
         if self._timer is None and self.watchers and self.channel.sequence > self.published:
@@ -190,16 +238,20 @@ class Stream(ABC):
         began = asyncio.get_running_loop().time()
         self.frames = {bits: self._framed(bits) for bits, count in self._windows.items() if count}
         self.published = self.channel.sequence
-        self._hand_out(iter(list(self.watchers)), began)
+        self._crowds = [crowd for crowd in self._crowds if crowd.members]
+        self._hand_out(iter(self._crowds.copy()), began)
 
-    def _hand_out(self, watchers: Iterator[Watcher], began: float) -> None:
-        """To some at a time. Those who come later may get a newer state yet: whatever is published by then."""
-        for _, watcher in zip(range(WATCHERS_AT_ONCE), watchers, strict=False):
-            watcher.offer()
+    def _hand_out(self, crowds: Iterator[Crowd], began: float) -> None:
+        """To one crowd after another, with others in between, and last to those who stand alone."""
         loop = asyncio.get_running_loop()
-        if watchers.__length_hint__():  # type: ignore[attr-defined]
-            self._timer = loop.call_soon(self._hand_out, watchers, began)
+        crowd = next(crowds, None)
+        if crowd is not None:
+            if crowd.members:
+                crowd.hand(self.frames[crowd.window_bits], self.published)
+            self._timer = loop.call_soon(self._hand_out, crowds, began)
             return
+        for watcher in list(self._alone):
+            watcher.offer()
         self._timer = None
         size = max((frame.size for frame in self.frames.values()), default=0)
         took = loop.time() - began

@@ -15,7 +15,7 @@ from domain.log import read
 from domain.log.codec import NewerEvent
 from domain.postgres.connect import FAULTS
 from domain.rules.ids import DoctorId
-from gateway.live.fanout import Fanout, Stream, TooManySubscriptions
+from gateway.live.fanout import Crowd, Fanout, Stream, TooManySubscriptions
 from gateway.live.frames import text_frame
 from gateway.live.messages import Error, Heartbeat, Pong, Status, Unsubscribed
 from gateway.live.protocol import Misunderstood, Ping, Resume, Subscribe, Unsubscribe, parse
@@ -51,6 +51,7 @@ class Monitor:
         "_aside",
         "_beginning",
         "_catching_up",
+        "_crowd",
         "_date",
         "_doctor_id",
         "_fanout",
@@ -75,10 +76,11 @@ class Monitor:
         )
         self.window_bits = 0
         self._stream: Stream | None = None
+        self._crowd: Crowd | None = None
         self._date: date | None = None
         """The date that stays loaded for this monitor's sake."""
         self._seen = -1
-        """The state that the client has or is about to have; -1 for none."""
+        """The state that the client has or is about to have, -1 for none; in a crowd, the crowd knows."""
         self._beginning = False
         self._was_wrong = False
         self._told_live = True
@@ -187,6 +189,7 @@ class Monitor:
 
     def _leave(self) -> None:
         if self._stream is not None:
+            self._step_out()
             self._fanout.leave(self._stream, self)
             self._stream = None
         if self._heartbeat is not None:
@@ -205,20 +208,33 @@ class Monitor:
         if stream is None or transport.is_closing():
             return
         if transport.get_write_buffer_size():
+            self._step_out()
             if self._catching_up is None or self._catching_up.done():
                 self._catching_up = asyncio.create_task(self._catch_up())
             return
         if self._beginning:
             self._begin(stream)
-        elif (newest := stream.newest(self._seen, self.window_bits)) is not None:
-            self._seen, frame = newest
-            transport.writelines(frame.pieces)
+        else:
+            self._go_on(stream)
         if self._aside:
             self._say_aside()
+        if self._crowd is None and self._seen == stream.published:
+            self._crowd = stream.step_in(self, transport)
+
+    def fall_behind(self) -> None:
+        self._step_out()
+        self.offer()
 
     def begin_again(self) -> None:
+        self._step_out()
         self._seen, self._beginning, self._was_wrong = -1, True, True
         self.offer()
+
+    def _step_out(self) -> None:
+        if self._crowd is not None and self._stream is not None:
+            self._seen = self._shown()
+            self._stream.step_out(self._crowd, self, self._transport)
+            self._crowd = None
 
     def lose(self) -> None:
         self._leave()
@@ -244,6 +260,16 @@ class Monitor:
             self._was_wrong, self._told_live, self._aside = False, True, True
             self._say(Status(live=True, since=self._time()))
 
+    def _shown(self) -> int:
+        return self._crowd.published if self._crowd is not None else self._seen
+
+    def _go_on(self, stream: Stream) -> None:
+        newest = stream.newest(self._shown(), self.window_bits)
+        if newest is not None:
+            self._step_out()  # Its turn in the crowd, if it still comes, would bring the same again.
+            self._seen, frame = newest
+            self._transport.writelines(frame.pieces)
+
     def _say_aside(self) -> None:
         self._aside = False
         if self._told_live != self._parts.freshness.live:
@@ -252,7 +278,7 @@ class Monitor:
         if self._heartbeat_due:
             self._heartbeat_due = False
             head, lag_seconds = self._parts.freshness.head, self._parts.freshness.lag_seconds()
-            self._say(Heartbeat(sequence=self._seen, head=head, lag_seconds=lag_seconds, timestamp=self._time()))
+            self._say(Heartbeat(sequence=self._shown(), head=head, lag_seconds=lag_seconds, timestamp=self._time()))
 
     def _beat_every(self, seconds: float) -> None:
         self._heartbeat = asyncio.get_running_loop().call_later(seconds, self._beat, seconds)
