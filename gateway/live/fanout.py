@@ -75,7 +75,7 @@ class Crowd:
         # Nothing of a monitor is touched but its transport: its own memory is far from the processor's cache.
         pieces, late = frame.pieces, []
         for transport in self.members:
-            if transport.get_write_buffer_size():
+            if transport.is_closing() or transport.get_write_buffer_size():
                 late.append(transport)
             else:
                 transport.writelines(pieces)
@@ -235,8 +235,13 @@ class Stream(ABC):
             self._timer = None
 
     def _publish(self) -> None:
+        self._timer = None
         began = asyncio.get_running_loop().time()
-        self.frames = {bits: self._framed(bits) for bits, count in self._windows.items() if count}
+        try:
+            self.frames = {bits: self._framed(bits) for bits, count in self._windows.items() if count}
+        except Exception as error:  # A defect; and nobody may go on looking at the state before.
+            self.channel.parts.boards.give_up(self.channel.board.date, error)
+            return
         self.published = self.channel.sequence
         self._crowds = [crowd for crowd in self._crowds if crowd.members]
         self._hand_out(iter(self._crowds.copy()), began)

@@ -144,3 +144,27 @@ async def test_it_comes_round_by_itself(parts: Parts, doctors: list[Any], monkey
         while await parts.boards.get(DAY) is board:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
     running.cancel()
+
+
+async def test_a_board_that_cannot_be_encoded_is_given_up_loudly_and_the_others_go_on(
+    parts: Parts, doctors: list[Any], address: str
+) -> None:
+    board = await parts.boards.get(DAY)
+    async with watching(address) as (full, _), watching(address, mode="delta") as (deltas, _):
+        somebody = next(iter(board.by_patient))
+        entry = board.find(next(iter(board.by_patient[somebody])))
+        assert entry is not None
+        entry[1].encoded, entry[0].encoded = None, None
+        parts.directory._people.pop(somebody)
+        with capture_logs() as log:
+            patient = await parts.desk.handle(commands.RegisterPatient(name="Ada"), DEVELOPER)
+            booking = commands.BookAppointment(doctor_id=doctors[0], patient_id=patient.receipt.id, date=DAY)
+            await parts.desk.handle(booking, DEVELOPER)
+            for monitor in (full, deltas):
+                said = await monitor.receive_json(timeout=5)
+                while said["type"] != "error":
+                    said = await monitor.receive_json(timeout=5)
+                assert said["code"] == "unavailable"
+        assert "day_unavailable" in [one["event"] for one in log]
+        await full.send_json({"action": "subscribe", "date": "2091-05-13"})
+        assert (await full.receive_json(timeout=5))["type"] == "snapshot"
