@@ -289,18 +289,19 @@ async def test_only_dates_that_nobody_watches_are_let_go_and_only_when_room_is_s
     directory = boards._directory
     await directory.load_doctors()
 
-    with boards.watch(watched):
-        kept = await boards.get(watched)
-        await boards.get(first)
-        await boards.get(second)
-        assert {board.date for board in boards.loaded()} == {watched, first, second}  # there is room for three
-        await boards.get(first)  # asked for again: now the second has been left alone for longest
-        await boards.get(third)
-        assert {board.date for board in boards.loaded()} == {watched, first, third}
-        assert await boards.get(watched) is kept
-        for day in (second, first, third, second):
-            await boards.get(day)
-        assert watched in {board.date for board in boards.loaded()}
+    boards.keep(watched)
+    kept = await boards.get(watched)
+    await boards.get(first)
+    await boards.get(second)
+    assert {board.date for board in boards.loaded()} == {watched, first, second}  # there is room for three
+    await boards.get(first)  # asked for again: now the second has been left alone for longest
+    await boards.get(third)
+    assert {board.date for board in boards.loaded()} == {watched, first, third}
+    assert await boards.get(watched) is kept
+    for day in (second, first, third, second):
+        await boards.get(day)
+    assert watched in {board.date for board in boards.loaded()}
+    boards.release(watched)
 
     on_boards = {patient for board in boards.loaded() for patient in board.patients()}
     assert set(directory._held) == on_boards  # who stands on no board is no longer held
