@@ -190,7 +190,7 @@ class Boards:
         board = DayBoard(day)
         with _no_garbage_collection():
             await self._fold_rows(board, sequence)
-            await self._directory.have(board.patients())
+            await self._directory.have(board.patients(), up_to=sequence)
         self._fold_people(board, sequence)
         return board
 

@@ -89,6 +89,8 @@ class Directory:
         self.doctors: dict[DoctorId, DoctorCard] = {}
         self.doctors_last_event: dict[DoctorId, str] = {}
         self._people: OrderedDict[PatientId, Person] = OrderedDict()
+        self.applied = 0
+        """The projector's position: nobody is shown here as they will be after events that boards have not folded."""
         self._held: Counter[PatientId] = Counter()
         self._being_read: Counter[PatientId] = Counter()
         self._passed: dict[PatientId, int] = {}
@@ -98,7 +100,8 @@ class Directory:
 
     async def load_doctors(self) -> None:
         for row in await read.kind(self._pool, DOCTOR):
-            self.fold_doctor(row, self._mapper.to_domain_event(row))
+            if row.id <= self.applied:
+                self.fold_doctor(row, self._mapper.to_domain_event(row))
 
     def fold_doctor(self, row: Recorded, event: Event) -> None:
         doctor_id = DoctorId(row.subject)
@@ -123,20 +126,26 @@ class Directory:
         """One at hand, or None: see `have`."""
         return self._people.get(patient_id)
 
-    async def have(self, patient_ids: Iterable[PatientId]) -> None:
-        """Have these patients at hand, as far as they exist."""
+    async def have(self, patient_ids: Iterable[PatientId], *, up_to: int = 0) -> None:
+        """Have these patients at hand, as far as they exist, as they were when `applied`, or at `up_to` if that is
+        later. Who is erased by now is shown so at once."""
         missing = {patient_id for patient_id in patient_ids if patient_id not in self._people}
         while missing:
             self._being_read.update(missing)
+            until = max(self.applied, up_to)
             try:
-                rows = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
+                known = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
+                rows = [row for row in known if row.id <= until]
                 await self._vault.fetch_keys(missing)
                 # From here on there is no await. Whoever changed since the rows were read is read again.
                 newest = {PatientId(row.subject): row.id for row in rows}
-                changed = {patient_id for patient_id, last in newest.items() if self._passed.get(patient_id, 0) > last}
+                changed = {who for who in missing if self._passed.get(who, 0) > newest.get(who, 0)}
                 for row in rows:
                     if row.subject not in changed:
                         self._fold(row, self._mapper.to_domain_event(row))
+                for patient_id in {PatientId(row.subject) for row in known} - self._people.keys() - changed:
+                    if not self._vault.has_key(patient_id):
+                        self._keep(Person(patient_id, ERASED, 0, events.PatientErased.__name__))
             finally:
                 self._read_no_more(missing)
             missing = changed

@@ -52,7 +52,7 @@ class Projector:
     async def start(self) -> None:
         """Stand at the head of the log. Boards and patients are read when somebody asks for them."""
         self.at_end_of_log = asyncio.get_running_loop().time()
-        self.position = self._boards.applied = await read.head(self._pool)
+        self._applied(await read.head(self._pool))
         await self._directory.load_doctors()
 
     async def run(self) -> None:
@@ -84,13 +84,16 @@ class Projector:
         for row, fact in facts:
             for board in self._fold(row, fact):
                 changed[board.date] = board
-        self.position = self._boards.applied = batch[-1].id
+        self._applied(batch[-1].id)
         for board in changed.values():
             self.tell(board)
         while self._waiting and self._waiting[0][0] <= self.position:
             future = heapq.heappop(self._waiting)[2]
             if not future.done():
                 future.set_result(None)
+
+    def _applied(self, position: int) -> None:
+        self.position = self._boards.applied = self._directory.applied = position
 
     def _read(self, row: Recorded) -> Event | None:
         try:

@@ -68,6 +68,8 @@ class View:
         """What happened after `sequence`; None where it is too much to tell. Nothing is told to the public."""
         if self.public:
             return []
+        if sequence < board.told_from:
+            return None
         if self.doctor_id is None and not self.filtered:
             return _after(board.news, sequence)
         told: dict[int, News] = {}

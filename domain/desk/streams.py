@@ -48,10 +48,12 @@ class Streams:
     async def load(self, names: Iterable[str]) -> tuple[dict[str, Stream], bool]:
         """Those of these streams that exist, and whether any was kept from before and so may be behind."""
         wanted = set(names)
-        missing = {name: 0 for name in wanted if name not in self._kept}
-        if missing:
-            await self._read(missing)
-        return self._those(wanted), len(missing) < len(wanted)
+        known = wanted & self._kept.keys()
+        await self._read(dict.fromkeys(wanted - known, 0))
+        # Somebody else's try may have failed meanwhile, and what it had decided on was dropped.
+        while dropped := known - self._kept.keys():
+            await self._read(dict.fromkeys(dropped, 0))
+        return self._those(wanted), bool(known)
 
     async def catch_up(self, names: Iterable[str]) -> dict[str, Stream]:
         """The same, and none of them is behind what was committed before this call."""
@@ -65,12 +67,17 @@ class Streams:
         return {name: self._kept[name] for name in wanted & self._kept.keys()}
 
     async def _read(self, after: dict[str, int]) -> None:
+        if not after:
+            return
         rows = await self._rows(after)
-        for name in after:
+        # Dropped meanwhile: what was read goes on from what is not there any more.
+        dropped = {name: 0 for name, version in after.items() if version and name not in self._kept}
+        for name in after.keys() - dropped.keys():
             if name in rows:
                 self._fold(name, rows[name])
             elif name not in self._kept and name.startswith(PATIENT_DAY + "/"):
                 self.keep(name, Stream(PatientDay.untouched(name), 0))
+        await self._read(dropped)
 
     async def _rows(self, after: dict[str, int]) -> dict[str, list[Recorded]]:
         """By stream, others' too: what is asked for while a query is on its way goes into the next one together."""

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from domain.desk.outcome import Done
+from domain.log import read
 from domain.log.append import OutcomeUnknown
 from domain.log.codec import UnreadableEvent
 from domain.postgres.connect import FAULTS
@@ -78,7 +79,7 @@ async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
     """Raises UnknownDoctor."""
     card = parts.directory.doctors.get(doctor_id)
     if card is None:
-        await parts.directory.load_doctors()  # committed, perhaps elsewhere, and not followed yet
+        await _catch_up(parts)
         card = parts.directory.doctors.get(doctor_id)
     if card is None:
         raise UnknownDoctor
@@ -90,8 +91,18 @@ async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCar
     await parts.directory.have([patient_id])
     person = parts.directory.person(patient_id)
     if person is None:
+        await _catch_up(parts)
+        await parts.directory.have([patient_id])
+        person = parts.directory.person(patient_id)
+    if person is None:
         raise UnknownPatient
     return person.card()
+
+
+async def _catch_up(parts: Parts) -> None:
+    """With what was committed, perhaps elsewhere, and not followed yet."""
+    with suppress(Behind):
+        await parts.projector.reached(await read.head(parts.pool), seconds=READ_WAITS_SECONDS)
 
 
 def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentId) -> shapes.Appointment:

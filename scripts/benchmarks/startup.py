@@ -138,7 +138,7 @@ async def _cold_load(parts: Parts, master: MasterKey) -> dict[str, float]:
     lap("opening")
     afresh = Directory(parts.pool, Vault(parts.pool, master), facts)
     boards = Boards(parts.pool, afresh, facts)
-    boards.applied = parts.projector.position
+    boards.applied = afresh.applied = parts.projector.position
     since = time.perf_counter()
     await boards.get(DAY)
     lap("the whole day")

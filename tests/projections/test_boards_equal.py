@@ -100,7 +100,7 @@ def afresh(parts: Parts, **options: Any) -> tuple[Boards, Encoder]:
     vault = Vault(parts.pool, parts.desk.equipment.vault._master)
     directory = Directory(parts.pool, vault, codec.facts())
     boards = Boards(parts.pool, directory, codec.facts(), **options)
-    boards.applied = parts.projector.position
+    boards.applied = directory.applied = parts.projector.position
     return boards, Encoder(directory, parts.zone)
 
 

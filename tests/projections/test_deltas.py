@@ -184,7 +184,7 @@ def _reader(parts: Parts) -> Reader:
 async def _afresh(parts: Parts) -> Reader:
     directory = Directory(parts.pool, Vault(parts.pool, parts.desk.equipment.vault._master), codec.facts())
     boards = Boards(parts.pool, directory, codec.facts())
-    boards.applied = parts.projector.position
+    boards.applied = directory.applied = parts.projector.position
     await directory.load_doctors()
     return Reader(boards, directory, Encoder(directory, parts.zone))
 
