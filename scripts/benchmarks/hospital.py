@@ -227,7 +227,7 @@ class Nobody:
     def __init__(self) -> None:
         self.doctors: dict[DoctorId, object] = {}
 
-    async def have(self, patient_ids: Iterable[object]) -> None:
+    async def have(self, patient_ids: Iterable[object], *, up_to: int = 0) -> None:
         pass
 
     def person(self, patient_id: object) -> None:
