@@ -232,9 +232,10 @@ class Boards:
         return self._everywhere(_Arrival(event, lambda board: board.person_changed(patient_id, position, name)))
 
     def doctor_changed(self, doctor_id: DoctorId, position: int, event: Event) -> list[DayBoard]:
-        """Returns the loaded boards that show this doctor."""
+        """Returns the loaded boards: one doctor may be watched on any of them, also without a clinic there."""
         name = type(event).__name__
-        return self._everywhere(_Arrival(event, lambda board: board.doctor_changed(doctor_id, position, name)))
+        self._everywhere(_Arrival(event, lambda board: board.doctor_changed(doctor_id, position, name)))
+        return list(self._loaded.values())
 
     def _everywhere(self, change: _Arrival) -> list[DayBoard]:
         for arrived in self._arrived.values():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from domain.rules.ids import AppointmentId, DoctorId
 from projections.board import Clinic, DayBoard
 from projections.encoding import Encoder, checked_in
 from projections.views import View
@@ -30,6 +31,9 @@ class Deltas:
         """A shapes.DayChange or PublicDayChange: from the state at `sequence` to the one that is."""
         shown = self._encoder.shown(board, view)
         changed = [self._block(board, clinic, sequence, view) for clinic in shown if clinic.changed > sequence]
+        alone = view.without_clinic(board)
+        if alone is not None and self._directory.doctors[alone].sequence > sequence:
+            changed = [_block_of(alone, self._doctor(alone), [], {}, [])]
         left = [
             clinic.doctor_id for clinic in view.hidden(board, self._directory.doctors) if clinic.introduced > sequence
         ]
@@ -62,19 +66,13 @@ class Deltas:
         removed.extend(appointment_id for appointment_id, since in clinic.gone.items() if since > after)
         if not (fields or appointments or positions or removed):
             return None
-        return b'{"doctor_id":"%b"%b,"appointments":[%b],"positions":%b,"removed":%b}' % (
-            str(clinic.doctor_id).encode(),
-            fields,
-            b",".join(appointments),
-            _encode(positions),
-            _encode(removed),
-        )
+        return _block_of(clinic.doctor_id, fields, appointments, positions, removed)
 
     def _fields(self, clinic: Clinic, after: int) -> list[bytes]:
         """What changed of the block beside its appointments."""
         fields = []
         if clinic.introduced > after:
-            fields.append(b',"doctor":' + _encode(self._encoder.doctor(clinic.doctor_id)))
+            fields.append(self._doctor(clinic.doctor_id))
         if clinic.counted > after:
             fields.append(b',"total_appointments":%d' % len(clinic.list_up()))
         if clinic.arrived > after:
@@ -82,3 +80,22 @@ class Deltas:
         if clinic.described > after:
             fields.append(b',"clinic":' + _encode(self._encoder.clinic(clinic)))
         return fields
+
+    def _doctor(self, doctor_id: DoctorId) -> bytes:
+        return b',"doctor":' + _encode(self._encoder.doctor(doctor_id))
+
+
+def _block_of(
+    doctor_id: DoctorId,
+    fields: bytes,
+    appointments: list[bytes],
+    positions: dict[str, int],
+    removed: list[AppointmentId],
+) -> bytes:
+    return b'{"doctor_id":"%b"%b,"appointments":[%b],"positions":%b,"removed":%b}' % (
+        str(doctor_id).encode(),
+        fields,
+        b",".join(appointments),
+        _encode(positions),
+        _encode(removed),
+    )

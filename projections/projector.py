@@ -131,7 +131,7 @@ class Projector:
         }
 
     def _fold(self, row: Recorded, fact: Event) -> list[DayBoard]:
-        """Returns the loaded boards it changed."""
+        """Returns the loaded boards on which somebody may see another state."""
         if row.day is not None:
             board = self._boards.fold(row.day, row.id, fact)
             return [board] if board is not None else []

@@ -47,6 +47,12 @@ class View:
                 if doctors[clinic.doctor_id].department != self.department:
                     yield clinic
 
+    def without_clinic(self, board: DayBoard) -> DoctorId | None:
+        """The one doctor who is watched, where that doctor has no clinic on the date."""
+        if self.doctor_id is None or clinic_stream(self.doctor_id, board.date) in board.clinics:
+            return None
+        return self.doctor_id
+
     def _candidates(self, board: DayBoard) -> Iterable[Clinic]:
         if self.doctor_id is None and self.doctors is None:
             return board.clinics.values()
@@ -57,10 +63,13 @@ class View:
     def sequence(self, board: DayBoard, doctors: Doctors) -> int:
         """The newest state of what it shows; 0 where that is nothing. It never goes back.
 
-        A doctor who leaves the department takes away what was shown, and that is news as well.
+        A doctor who leaves the department takes away what was shown, and that is news as well. One doctor alone is
+        shown without a clinic, too.
         """
         if self.doctor_id is None and not self.filtered:
             return board.sequence
+        if (alone := self.without_clinic(board)) is not None:
+            return doctors[alone].sequence
         newest = max((clinic.changed for clinic in self.shown(board, doctors)), default=0)
         return max(newest, max((clinic.introduced for clinic in self.hidden(board, doctors)), default=0))
 
@@ -70,6 +79,8 @@ class View:
             return []
         if sequence < board.told_from:
             return None
+        if (alone := self.without_clinic(board)) is not None:  # whose changes are in no clinic's news
+            return None if doctors[alone].sequence > sequence else []
         if self.doctor_id is None and not self.filtered:
             return _after(board.news, sequence)
         told: dict[int, News] = {}

@@ -31,7 +31,7 @@ from domain.log.codec import Draft, EventMapper, Meta
 from domain.rules.commands import BookAppointment, SetUpClinic
 from domain.rules.events import PatientCalled
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_stream
-from scripts.benchmarks import hospital
+from scripts.benchmarks import hospital, stage
 from scripts.benchmarks.hospital import Postgres
 from scripts.benchmarks.peers import library_application, library_recorder
 from scripts.benchmarks.report import Row, interleaved, row
@@ -117,11 +117,11 @@ async def _bookings(postgres: Postgres, seconds: float, rounds: int, patients: i
             ]
             await hospital.at_once(hospital.do(parts, command) for command in asked)
     number = count()
-    async with hospital.served(postgres, "hospital") as address:
+    async with stage.daysheet(postgres, "hospital") as server:
 
         async def ours() -> float:
             n = next(number)
-            return await _book_for(address, seconds, days[n], doctors, people[n * patients : (n + 1) * patients])
+            return await _book_for(server.address, seconds, days[n], doctors, people[n * patients : (n + 1) * patients])
 
         with library_application.library_application(postgres, "peer", connections=CALLERS) as application:
 

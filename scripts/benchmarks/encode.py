@@ -23,7 +23,7 @@ from projections.board import DayBoard
 from scripts.benchmarks import hospital
 from scripts.benchmarks.hospital import Postgres
 from scripts.benchmarks.peers import whole_day
-from scripts.benchmarks.report import Measure, Row, interleaved, row
+from scripts.benchmarks.report import Measure, Row, interleaved, microseconds, row
 
 DAYS: Final = ((3, 5), (20, 20), (200, 30))
 """Doctors, and the patients of each."""
@@ -101,7 +101,7 @@ def _check_in_of_each(morning: Morning, ready: Callable[[], object], seconds: fl
         morning.happens(next(check_ins))
         ready()
 
-    return _microseconds(once, seconds)
+    return microseconds(once, seconds)
 
 
 def _call_next_of(morning: Morning, line: Sequence[AppointmentId], seconds: float) -> Measure:
@@ -129,24 +129,10 @@ def _call_next_of(morning: Morning, line: Sequence[AppointmentId], seconds: floa
 
 async def _compare(morning: Morning, case: str, ours: Measure, seconds: float, rounds: int) -> list[Row]:
     day = morning.in_one_piece()
-    with_msgspec = _microseconds(whole_day.with_msgspec(day), seconds)
-    with_json = _microseconds(whole_day.with_json(day), seconds)
+    with_msgspec = microseconds(whole_day.with_msgspec(day), seconds)
+    with_json = microseconds(whole_day.with_json(day), seconds)
     figures = await interleaved(rounds, ours, with_msgspec, with_json)
     return [
         row(case, "µs", whole_day.MSGSPEC, [(a, b) for a, b, _ in figures]),
         row(case, "µs", whole_day.JSON, [(a, c) for a, _, c in figures]),
     ]
-
-
-def _microseconds(once: Callable[[], object], seconds: float) -> Measure:
-    """The mean of as many times as fit."""
-
-    async def measure() -> float:
-        begins = now = time.perf_counter()
-        times = 0
-        while now < begins + seconds:
-            once()
-            times, now = times + 1, time.perf_counter()
-        return 1e6 * (now - begins) / times
-
-    return measure

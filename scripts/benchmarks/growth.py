@@ -14,8 +14,7 @@ publish to more     The same with the delta of a day of 400 appointments and mor
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -28,7 +27,7 @@ from scripts.benchmarks import hospital, publisher, stage
 from scripts.benchmarks.hospital import Postgres
 from scripts.benchmarks.mornings import Morning, Size, dawn
 from scripts.benchmarks.peers import live, whole_day
-from scripts.benchmarks.report import Measure, Row, interleaved, row
+from scripts.benchmarks.report import Measure, Row, interleaved, microseconds, row
 from scripts.benchmarks.stage import DELTA, WHOLE, Seats, Server
 
 FIRST_DAY: Final = date(2031, 5, 12)
@@ -84,22 +83,8 @@ async def _encode(parts: Parts, morning: Morning, effort: Effort) -> Row:
         parts.encoder.day_pieces(board, at)
 
     peer = whole_day.with_json(parts.encoder.day(board, at))
-    figures = await interleaved(effort.rounds, _microseconds(ours, effort.seconds), _microseconds(peer, effort.seconds))
+    figures = await interleaved(effort.rounds, microseconds(ours, effort.seconds), microseconds(peer, effort.seconds))
     return row(f"encode a check-in, {len(board.clinic_of):,} appointments", "µs", whole_day.JSON, figures)
-
-
-def _microseconds(once: Callable[[], object], seconds: float) -> Measure:
-    """The mean of as many times as fit."""
-
-    async def measure() -> float:
-        begins = now = time.perf_counter()
-        times = 0
-        while now < begins + seconds:
-            once()
-            times, now = times + 1, time.perf_counter()
-        return 1e6 * (now - begins) / times
-
-    return measure
 
 
 # --- sending -------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ hospital would have written.
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -31,7 +30,6 @@ from gateway.settings import Settings
 
 TIMEZONE: Final = "Asia/Kolkata"
 AT_ONCE: Final = 256
-START_SECONDS: Final = 60.0
 CATCH_UP_SECONDS: Final = 120.0
 
 T = TypeVar("T")
@@ -112,27 +110,6 @@ async def opened_with(settings: Settings) -> AsyncIterator[Parts]:
     assert settings.database_url is not None
     async with running(settings, settings.database_url) as parts:
         yield parts
-
-
-@asynccontextmanager
-async def served(postgres: Postgres, database: str) -> AsyncIterator[str]:
-    """`daysheet serve` on a founded database, in a process of its own. Yields its address."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "serve", "--port", "0"),
-        *("--database-url", postgres.url(database, user="daysheet_app"), "--data-dir", str(postgres.folder)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            line = (await process.stdout.readline()).decode()
-        if not line.startswith("Daysheet serves "):
-            raise RuntimeError("the server did not start")
-        yield line.split()[-1]
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 async def do(parts: Parts, command: Any) -> Done:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from statistics import median
@@ -40,6 +41,20 @@ async def interleaved(rounds: int, *sides: Measure) -> list[tuple[float, ...]]:
     """Every side's figure, round by round, after a round that only warms up."""
     figures = [tuple([await side() for side in sides]) for _ in range(1 + rounds)]
     return figures[1:]
+
+
+def microseconds(once: Callable[[], object], seconds: float) -> Measure:
+    """The mean of as many times as fit."""
+
+    async def measure() -> float:
+        begins = now = time.perf_counter()
+        times = 0
+        while now < begins + seconds:
+            once()
+            times, now = times + 1, time.perf_counter()
+        return 1e6 * (now - begins) / times
+
+    return measure
 
 
 def row(case: str, unit: str, peer_name: str, rounds: Sequence[tuple[float, ...]]) -> Row:

@@ -25,7 +25,7 @@ from domain.vault.sealing import Vault
 from gateway.parts import Parts
 from projections.boards import Boards
 from projections.directory import Directory
-from scripts.benchmarks import hospital
+from scripts.benchmarks import hospital, stage
 from scripts.benchmarks.hospital import Postgres
 from scripts.benchmarks.report import Row, interleaved, row
 
@@ -84,8 +84,8 @@ async def _ready(postgres: Postgres, history: str, rounds: int) -> Row:
 
 async def _seconds_to_ready(postgres: Postgres, database: str) -> float:
     begins = time.perf_counter()
-    async with hospital.served(postgres, database) as address:
-        while not await _is_ready(address):
+    async with stage.daysheet(postgres, database) as server:
+        while not await _is_ready(server.address):
             pass
         return time.perf_counter() - begins
 

@@ -138,6 +138,29 @@ async def test_one_doctors_monitor_gets_deltas_of_the_same_shape(hospital: Serve
         assert [a["appointment_id"] for a in block["appointments"]] == [appointment]
 
 
+@pytest.mark.parametrize("mode", ["full", "delta"])
+async def test_a_doctor_without_a_clinic_is_renamed_before_their_monitors_eyes(
+    hospital: Server, past: str, mode: str
+) -> None:
+    doctor = await hospital.a_doctor()
+    async with hospital.monitor(doctor) as early, hospital.monitor(doctor) as late:
+        before = await _subscribed(early, past, mode=mode)
+        renamed = (await hospital.call("PATCH", f"/doctors/{doctor}", {"name": "Dr. Ada Okafor"})).body["sequence"]
+        told = await early.receive_json(timeout=5)
+        assert (told["from"], told["sequence"]) == (before["sequence"], renamed)
+        shown = told["data"] if mode == "full" else told["data"]["doctors"][0]
+        assert shown["doctor"]["name"] == "Dr. Ada Okafor"
+        assert (await _subscribed(late, past))["data"]["doctor"]["name"] == "Dr. Ada Okafor"
+        resume = {"epoch": before["epoch"], "sequence": before["sequence"]}
+        [block] = (await _subscribed(late, past, mode="delta", resume=resume))["data"]["doctors"]
+        assert block.keys() == BLOCK_CHANGE | {"doctor"}
+
+        await hospital.call("PUT", f"/clinics/{doctor}/{past}", {"capacity": 3})
+        opened = await early.receive_json(timeout=5)
+        assert opened["from"] == renamed
+        assert [event["type"] for event in opened["events"]] == ["ClinicOpened"]
+
+
 async def test_an_event_that_changes_nothing_to_see_comes_with_no_block(clinic: Clinic, monitor: Socket) -> None:
     doctor = await clinic.doctor()
     appointment = await clinic.booked(doctor)

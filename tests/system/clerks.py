@@ -72,8 +72,6 @@ class Hospital:
     patients: list[str] = field(default_factory=list)
     standing: dict[str, str | None] = field(default_factory=dict)
     """Appointments, and the status of their queue entries, as far as anybody was told."""
-    on_the_board: set[str] = field(default_factory=set)
-    """Doctors with a clinic today. Nobody is told when the others' details become others."""
     acknowledged: list[tuple[str, Answer]] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=count)
 
@@ -136,8 +134,6 @@ class Hospital:
     def _learn(self, path: str, answer: Answer) -> None:
         self.acknowledged.append((path, answer))
         for told in (answer.body, *answer.body.get("moved", ())):
-            if told.get("date") == self.today:
-                self.on_the_board.add(told["doctor_id"])
             if told.get("appointment_id"):
                 self.standing[told["appointment_id"]] = told["queue"]["status"] if told["queue"] else None
         self.scene.commands += 1
@@ -198,10 +194,10 @@ class Hospital:
                 self.patients.remove(patient)
                 await self.give("POST", f"/patients/{patient}/erase", {"reason": "asked for it"})
                 self.patients.append(await self.new_patient())
-            case "rename doctor" if doctor in self.on_the_board:
+            case "rename doctor":
                 code = f"{self.chance.choice('KLMN')}{number}"
                 await self.give("PATCH", f"/doctors/{doctor}", {"code": code, "name": f"Dr. {number}"})
-            case "department" if doctor in self.on_the_board:
+            case "department":
                 await self.give("PATCH", f"/doctors/{doctor}", {"department": letter})
             case "new doctor":
                 self.doctors.append(await self.new_doctor(letter))

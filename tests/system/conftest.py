@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -14,9 +14,11 @@ import pytest_asyncio
 
 from domain.log.migrate import migrate
 from domain.postgres.embedded import EmbeddedPostgres
-from tests.conftest import ServerFactory
-from tests.server import Server
+from tests.conftest import TIMEZONE, ServerFactory
+from tests.server import Server, start_server
 from tests.system.own_postgres import OwnPostgres, cut_power
+
+Start = Callable[..., Awaitable[Server]]
 
 
 @pytest_asyncio.fixture
@@ -63,3 +65,17 @@ async def own_postgres(data_dir: Path) -> AsyncIterator[OwnPostgres]:
     await own.start()
     yield own
     await own.close()
+
+
+@pytest_asyncio.fixture
+async def start(data_dir: Path) -> AsyncIterator[Start]:
+    """Starts servers on the data folder's own PostgreSQL."""
+    servers: list[Server] = []
+
+    async def start(*options: str) -> Server:
+        servers.append(await start_server("--data-dir", str(data_dir), "--timezone", TIMEZONE, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()

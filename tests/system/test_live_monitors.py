@@ -22,9 +22,10 @@ import asyncpg
 from tests.conftest import TIMEZONE, Database
 from tests.server import Server, start_server
 from tests.system.clerks import Hospital
+from tests.system.crew import logged, workers
 from tests.system.happened import RECORD, Happenings
+from tests.system.obstacles import until_one_ends
 from tests.system.record import ask
-from tests.system.test_workers import logged, workers
 from tests.system.watching import Monitor, Scene, View, Whim, difference, until
 
 SEED = int(os.environ.get("DAYSHEET_TEST_SEED") or (0 if os.environ.get("CI") else secrets.randbelow(2**32)))
@@ -230,13 +231,7 @@ async def _far_from(url: str) -> AsyncIterator[str]:
             while data := await from_database.read(65536):
                 loop.call_later(FAR_SECONDS, answers.write, data)
 
-        either = [asyncio.create_task(there()), asyncio.create_task(back())]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        answers.transport.abort()
-        to_database.transport.abort()
-        await asyncio.wait(either)
-        for task in either:
-            task.exception()
+        await until_one_ends(there(), back(), answers, to_database)
 
     with tempfile.TemporaryDirectory() as near:
         async with await asyncio.start_unix_server(carry, Path(near) / ".s.PGSQL.5432"):

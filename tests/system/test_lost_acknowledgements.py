@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.conftest import TIMEZONE, Database, ServerFactory
 from tests.server import Server, start_server
+from tests.system.obstacles import until_one_ends
 from tests.system.own_postgres import OwnPostgres
 from tests.system.record import of_type, whole_record
 
@@ -49,13 +50,7 @@ class Wire:
                     return
                 answers.write(data)
 
-        either = [asyncio.create_task(there()), asyncio.create_task(back())]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        answers.transport.abort()
-        to_database.transport.abort()
-        await asyncio.wait(either)
-        for task in either:
-            task.exception()
+        await until_one_ends(there(), back(), answers, to_database)
 
 
 @pytest_asyncio.fixture

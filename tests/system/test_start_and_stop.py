@@ -12,57 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import pytest
-import pytest_asyncio
 from aiohttp import WSMsgType
 
 from tests.conftest import TIMEZONE, Database, ServerFactory
 from tests.server import STOP_SECONDS, Server, start_server
 from tests.system.command import daysheet
+from tests.system.conftest import Start
+from tests.system.obstacles import appends_held_up
 from tests.system.own_postgres import cut_power, serving
 from tests.system.record import ask, whole_record
-
-APPEND_LOCK = 4004131704
-"""What every append waits for: see domain/log/migrations/0001_log.sql."""
-
-Start = Callable[..., Awaitable[Server]]
-
-
-@pytest_asyncio.fixture
-async def start(data_dir: Path) -> AsyncIterator[Start]:
-    """Starts servers on the data folder's own PostgreSQL."""
-    servers: list[Server] = []
-
-    async def start(*options: str) -> Server:
-        servers.append(await start_server("--data-dir", str(data_dir), "--timezone", TIMEZONE, *options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        await server.stop()
-
-
-@asynccontextmanager
-async def appends_held_up(admin_url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """No append gets through meanwhile. Gives a way to wait until one tries to."""
-    connection = await asyncpg.connect(admin_url)
-
-    async def one_waits() -> None:
-        async with asyncio.timeout(10):
-            while not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-    try:
-        await connection.execute("SELECT pg_advisory_lock($1)", APPEND_LOCK)
-        yield one_waits
-    finally:
-        await connection.close()
 
 
 async def ends(server: Server, number: signal.Signals) -> int:
@@ -106,10 +69,10 @@ async def test_it_sends_monitors_away_finishes_what_it_began_and_takes_its_postg
     async with server.monitor() as monitor, server.monitor(doctor) as idle:
         await monitor.send_json({"action": "subscribe", "date": today})
         await monitor.receive_json()
-        async with appends_held_up(admin_url) as one_waits:
+        async with appends_held_up(admin_url) as log:
             booking = {"doctor_id": doctor, "patient_id": patient, "date": today}
             asked = asyncio.create_task(server.post("/appointments", booking))
-            await one_waits()
+            await log.is_waited_for()
             ending = asyncio.create_task(ends(server, number))
             for each in (monitor, idle):
                 closed = await each.receive()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import sys
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import psutil
 import pytest
-import pytest_asyncio
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from gateway.settings import MOST_WORKERS, Settings, SettingsError
@@ -25,43 +23,17 @@ from gateway.workers import WorkerFailed, supervise
 from tests.conftest import TIMEZONE, Database, ServerFactory
 from tests.server import STOP_SECONDS, Server, start_server
 from tests.system.command import daysheet
+from tests.system.conftest import Start
+from tests.system.crew import logged, workers, workers_of
+from tests.system.obstacles import appends_held_up
 from tests.system.own_postgres import serving
 from tests.system.record import whole_record
-from tests.system.test_start_and_stop import appends_held_up
 
 SECONDS = 15.0
 TRIES = 100
 """To land on a worker by chance: with two of them, missing one that often is out of the question."""
 
-Start = Callable[..., Awaitable[Server]]
 Monitors = dict[int, ClientWebSocketResponse]
-
-
-@pytest_asyncio.fixture
-async def start(data_dir: Path) -> AsyncIterator[Start]:
-    """Starts servers on the data folder's own PostgreSQL."""
-    servers: list[Server] = []
-
-    async def start(*options: str) -> Server:
-        servers.append(await start_server("--data-dir", str(data_dir), "--timezone", TIMEZONE, *options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        await server.stop()
-
-
-def workers_of(supervisor: int) -> dict[int, psutil.Process]:
-    """By number. One that has just been forked is none yet."""
-    return {
-        int(process.info["cmdline"][-1]): process
-        for process in psutil.process_iter(["ppid", "cmdline"])
-        if process.info["ppid"] == supervisor and "worker" in (process.info["cmdline"] or ())
-    }
-
-
-def workers(server: Server) -> dict[int, psutil.Process]:
-    return workers_of(server.process.pid)
 
 
 def landed_on(server: Server, monitor: ClientWebSocketResponse) -> int:
@@ -112,11 +84,6 @@ def runs(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def logged(server: Server, event: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in server.log.decode().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
 
 
 async def ends(process: Process) -> int:
@@ -270,10 +237,10 @@ async def test_it_sends_all_monitors_away_finishes_what_it_began_and_leaves_no_p
     admin_url = f"postgresql://postgres@/daysheet?host={data_dir / 'postgres'}&port=5432"
     async with a_monitor_on_each(server, today) as monitors:
         running = workers(server).values()
-        async with appends_held_up(admin_url) as one_waits:
+        async with appends_held_up(admin_url) as log:
             booking = {"doctor_id": doctor, "patient_id": patient, "date": today}
             asked = asyncio.create_task(server.post("/appointments", booking))
-            await one_waits()
+            await log.is_waited_for()
             server.process.terminate()
             for monitor in monitors.values():
                 closed = await monitor.receive(timeout=SECONDS)
