@@ -1,0 +1,44 @@
+"""The command `daysheet`, one module for each thing it can be told. Errors are one line on stderr, and non-zero exits."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import cyclopts
+import structlog
+from cyclopts import App
+
+from gateway.cli import migrate, serve, watch
+
+app = App(
+    name="daysheet",
+    help="An event-sourced hospital queue engine.",
+    config=cyclopts.config.Env("DAYSHEET_", command=False),
+)
+app.command(serve.serve)
+app.command(serve.worker, show=False)
+app.command(migrate.migrate)
+app.command(watch.watch)
+
+
+def _log_to_stderr() -> None:
+    """One JSON object a line. Tracebacks are plain: the pretty ones print local variables, and so patients."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    _log_to_stderr()
+    app()
