@@ -1,4 +1,4 @@
-"""The command `daysheet`, one module for each thing it can be told. Errors are one line on stderr, and non-zero exits."""
+"""The command `daysheet`: a module for each thing it can be told. Errors are one line on stderr, exits non-zero."""
 
 from __future__ import annotations
 
