@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BUDGET_BYTES: Final = 512 * 2**20
 """How much the boards that nobody watches may take, together with the watched ones."""
-APPOINTMENT_BYTES: Final = 3_700
+APPOINTMENT_BYTES: Final = 3_900
 """What one appointment takes, its patient and its cached bytes included: `scripts/bench memory` measures it."""
 BOARD_BYTES: Final = 8_000
 """What a date with nobody on it takes: whoever asks for every date of a century must not fill the memory."""
