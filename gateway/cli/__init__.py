@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import migrate, serve, watch
+from gateway.cli import key, migrate, privacy, serve, watch
 
 app = App(
     name="daysheet",
@@ -19,6 +19,8 @@ app = App(
 app.command(serve.serve)
 app.command(serve.worker, show=False)
 app.command(migrate.migrate)
+app.command(key.key)
+app.command(privacy.privacy)
 app.command(watch.watch)
 
 
