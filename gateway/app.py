@@ -159,6 +159,8 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         outside = (
             Outside(settings.erasures, readers, who.store_id) if settings.erasures and settings.worker <= 1 else None
         )
+        if outside is not None:
+            await outside.load()
         await projector.start()
         parts = Parts(
             pool=readers,

@@ -23,6 +23,7 @@ from domain.desk.outcome import Asker
 from domain.log import read
 from domain.postgres.connect import FAULTS
 from domain.rules.commands import ErasePatient
+from domain.rules.ids import PatientId
 from domain.vault.erased import (
     LIST_BYTES,
     Erasure,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from domain.postgres.connect import Pool
     from projections.projector import Projector
 
-POLL_SECONDS: Final = 2.0
+POLL_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (1.0, 60.0)
 FILE_SECONDS: Final = 10.0
 URL_SECONDS: Final = 10.0
@@ -143,22 +144,13 @@ class Outside:
     def __init__(self, place: str, pool: Pool, store_id: UUID) -> None:
         self._place: Place = _Url(place) if "://" in place else _File(Path(place))
         self._pool, self._store_id = pool, store_id
+        self._listed: set[PatientId] = set()
         self._after = 0
         self.pending = 0
         """Erasures of the log that the list is not known to have."""
 
-    async def erase_again(self, desk: Desk, projector: Projector) -> None:
-        """Whoever the list names and this store still knows. Raises ErasuresUnknown, and whatever the desk does."""
-        returned = await still_there(self._pool, {erasure.patient for erasure in await self._read_at_start()})
-        for first in range(0, len(returned), AGAIN_AT_ONCE):
-            commands = [ErasePatient(patient_id=one, reason=AGAIN) for one in returned[first : first + AGAIN_AT_ONCE]]
-            done = await asyncio.gather(*[desk.handle(command, RESTORE) for command in commands])
-            # The desk has had their keys in its hands: they are out of this process when the event is folded.
-            await projector.reached(max(one.sequence for one in done), seconds=FOLDED_SECONDS)
-        if returned:
-            log.warning("erased_again", patients=len(returned))
-
-    async def _read_at_start(self) -> list[Erasure]:
+    async def load(self) -> None:
+        """At start: learn who is to be forgotten. Raises ErasuresUnknown."""
         try:
             listed = await self._place.read()
         except NoList as error:
@@ -168,12 +160,23 @@ class Outside:
                     "make an empty file, and it is filled"
                 ) from None
             await self._place.add([])  # A store without an event has nobody to forget.
-            return []
+            return
         except UnreadableList as error:
             raise ErasuresUnknown(f"--erasures {self._place.name}: {error}") from None
         if any(erasure.store != self._store_id for erasure in listed):
             raise ErasuresUnknown(f"--erasures {self._place.name}: the list of erasures is another store's")
-        return listed
+        self._listed = {erasure.patient for erasure in listed}
+
+    async def erase_again(self, desk: Desk, projector: Projector) -> None:
+        """Whoever the list names and this store still knows. After `load`. Raises what the desk does, and Behind."""
+        returned = await still_there(self._pool, self._listed)
+        for first in range(0, len(returned), AGAIN_AT_ONCE):
+            commands = [ErasePatient(patient_id=one, reason=AGAIN) for one in returned[first : first + AGAIN_AT_ONCE]]
+            done = await asyncio.gather(*[desk.handle(command, RESTORE) for command in commands])
+            # The desk has had their keys in its hands: they are out of this process when the event is folded.
+            await projector.reached(max(one.sequence for one in done), seconds=FOLDED_SECONDS)
+        if returned:
+            log.warning("erased_again", patients=len(returned))
 
     async def run(self) -> NoReturn:
         """For ever."""

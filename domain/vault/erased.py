@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LIST_BYTES: Final = 64 * 2**20
 """Of a whole list: 400,000 erasures. What is longer is not one."""
 PAGE_ERASURES: Final = 1_000
+CUT_SHORT: Final = b" # cut short"
+"""Ends a line that a crash left half-written, before the next one is added. Nobody was ever told that it is there."""
 
 _AFTER: Final = """
 SELECT position, subject, recorded_at, count(*) OVER () FROM daysheet.event
@@ -67,21 +69,19 @@ def line_of(erasure: Erasure) -> bytes:
 
 
 def read_lines(text: bytes) -> list[Erasure]:
-    """Raises UnreadableList with the number of the line. A last line that was cut short was never acknowledged by
-    anybody: it is passed over, with a warning."""
-    *whole, last = text.split(b"\n")
+    """A last line that does not end is passed over if it is none: it was cut short. Raises UnreadableList with the
+    number of any other line that is none."""
+    lines = text.split(b"\n")
     erasures = []
-    for number, line in enumerate(whole, 1):
-        if line.strip():
-            try:
-                erasures.append(_decode(line))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                raise UnreadableList(f"line {number} of the list of erasures is none") from None
-    if last.strip():
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.endswith(CUT_SHORT):
+            continue
         try:
-            erasures.append(_decode(last))
+            erasures.append(_decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            log.warning("erasures_cut_short", line=len(whole) + 1)
+            if number < len(lines):
+                raise UnreadableList(f"line {number} of the list of erasures is none") from None
+            log.warning("erasures_cut_short", line=number)
     return erasures
 
 
@@ -111,7 +111,7 @@ class ErasureFile:
             lines = b"".join(map(line_of, erasures))
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                lines = b"\n" + lines  # Somebody was cut short.
+                lines = CUT_SHORT + b"\n" + lines
             while lines:
                 lines = lines[os.write(descriptor, lines) :]
             os.fsync(descriptor)
