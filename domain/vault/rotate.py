@@ -90,12 +90,10 @@ async def _begin(connection: Connection, given: str | None, file: Path) -> tuple
         raise CannotRotate("this store has no master key yet: a server's first start gives it one")
     keys = read_master_keys(given, file, may_make=False)
     take_newest(keys, known)
-    if await connection.fetchval(_LEFT, keys.current.id):
-        return keys, keys.current
     if (prepared := _unknown(given, file, known)) is not None:
         return keys, prepared
     if any(keys.have(master.check) for master in known[1:]):
-        return keys, keys.current  # All was wrapped anew, but the old key has not left the file.
+        return keys, keys.current  # One was cut short, whenever: the old key is the last to go.
     return keys, _made(given, file, known)
 
 

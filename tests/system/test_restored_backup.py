@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from domain.postgres.cluster import _programs_for
 from tests.conftest import TIMEZONE, Database
@@ -68,9 +69,22 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-async def _start(database: Database, *options: object) -> Server:
-    told = ("--database-url", database.url, "--data-dir", database.folder, "--timezone", TIMEZONE, *options)
-    return await start_server(*map(str, told))
+Start = Callable[..., Awaitable[Server]]
+
+
+@pytest_asyncio.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts servers on the databases given."""
+    servers: list[Server] = []
+
+    async def start(database: Database, *options: object) -> Server:
+        told = ("--database-url", database.url, "--data-dir", database.folder, "--timezone", TIMEZONE, *options)
+        servers.append(await start_server(*map(str, told)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()
 
 
 async def _whole_day(server: Server) -> tuple[str, str]:
@@ -105,9 +119,11 @@ async def _everything_asked(server: Server, patient: str, doctor: str) -> str:
     return str(answers)
 
 
-async def test_a_restored_backup_is_erased_again_before_it_serves(database: Database, backup: Backup) -> None:
+async def test_a_restored_backup_is_erased_again_before_it_serves(
+    database: Database, backup: Backup, start: Start
+) -> None:
     place = database.folder / "erasures.ndjson"
-    server = await _start(database, "--erasures", place)
+    server = await start(database, "--erasures", place)
     patient, doctor = await _whole_day(server)
     line = await _line(server, doctor)
     await asyncio.to_thread(backup.make)
@@ -118,7 +134,7 @@ async def test_a_restored_backup_is_erased_again_before_it_serves(database: Data
 
     # Without the list the backup has brought all of it back: so there is something to forget.
     restored = await asyncio.to_thread(backup.restore)
-    server = await _start(restored)
+    server = await start(restored)
     said = await _everything_asked(server, patient, doctor)
     assert ROW["name"] in said
     assert "knee surgery" in said
@@ -126,7 +142,7 @@ async def test_a_restored_backup_is_erased_again_before_it_serves(database: Data
     assert await server.stop() == 0
 
     restored = await asyncio.to_thread(backup.restore)
-    server = await _start(restored, "--erasures", place, "--workers", "2")
+    server = await start(restored, "--erasures", place, "--workers", "2")
     (told,) = logged(server, "erased_again")
     assert (told["patients"], told["worker"]) == (1, 1)
     said = await _everything_asked(server, patient, doctor)
@@ -142,14 +158,12 @@ async def test_a_restored_backup_is_erased_again_before_it_serves(database: Data
     assert not [word for word in WORDS if finds(bytes(server.log) + place.read_bytes(), word)]
 
 
-async def test_a_list_that_is_not_there_keeps_a_restored_backup_from_serving(
-    database: Database, backup: Backup
-) -> None:
-    server = await _start(database)
+async def test_a_list_that_is_not_there_keeps_a_restored_backup_from_serving(database: Database, start: Start) -> None:
+    server = await start(database)
     await server.a_patient(**ROW)
     assert await server.stop() == 0
     with pytest.raises(AssertionError) as caught:
-        await _start(database, "--erasures", database.folder / "gone", "--workers", "2")
+        await start(database, "--erasures", database.folder / "gone", "--workers", "2")
     said = str(caught.value)
     assert f"daysheet: --erasures {database.folder / 'gone'}: the list of erasures is not there. Bring it back" in said
     assert "Traceback" not in said

@@ -420,3 +420,13 @@ async def test_a_store_from_before_keys_named_their_master_key_is_brought_along(
         assert await _name(parts, patient) == "Asha Rao"
         await _rotate(database)
         assert await _name(parts, patient) == "Asha Rao"
+
+
+async def test_a_key_that_names_no_master_key_of_the_store_is_broken_and_not_late(
+    parts: Parts, admin: Connection
+) -> None:
+    """So that somebody who spoils one row stops the days of one patient, and not a server that waits for a file."""
+    patient = await _register(parts)
+    await admin.execute("UPDATE daysheet.patient_key SET wrapped = decode('00', 'hex') || wrapped")
+    with pytest.raises(WrongMasterKey, match="never had"):
+        await _name(parts, patient)
