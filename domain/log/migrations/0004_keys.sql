@@ -88,6 +88,9 @@ AS $$
     INSERT INTO secret (name, wrapped) SELECT u.name, u.wrapped FROM first, unnest($4, $5) u(name, wrapped);
 $$;
 
+-- A forgotten key is cleared out of the table's pages at autovacuum's next round, not when a fifth of them are gone.
+ALTER TABLE daysheet.patient_key SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0);
+
 -- Erasures in their order, for whoever keeps them outside.
 DROP INDEX daysheet.event_of_erasure;
 CREATE INDEX event_of_erasure ON daysheet.event (position, subject) WHERE type LIKE 'patient-erased@%';
