@@ -175,6 +175,7 @@ class Outside:
             done = await asyncio.gather(*[desk.handle(command, RESTORE) for command in commands])
             # The desk has had their keys in its hands: they are out of this process when the event is folded.
             await projector.reached(max(one.sequence for one in done), seconds=FOLDED_SECONDS)
+        self._listed.clear()
         if returned:
             log.warning("erased_again", patients=len(returned))
 

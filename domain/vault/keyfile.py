@@ -63,25 +63,35 @@ class KeyFile:
 
     def add_new(self) -> None:
         """One more, before those that are there."""
-        self._replace([secrets.token_bytes(KEY_BYTES), *self.read()])
+        _replace(self.path, [secrets.token_bytes(KEY_BYTES), *self.read()], like=self.path)
 
     def retire(self, retired: Collection[bytes]) -> None:
         """Move these keys to the file beside, where they are before they are gone from here."""
         keys, aside = self.read(), self.retired
         kept_aside = aside.read() if aside.path.exists() else []
         leaving = [key for key in keys if key in retired and key not in kept_aside]
-        aside._replace([*leaving, *kept_aside], like=self.path)
-        self._replace([key for key in keys if key not in retired])
+        _replace(aside.path, [*leaving, *kept_aside], like=self.path)
+        _replace(self.path, [key for key in keys if key not in retired], like=self.path)
+        _clear_up(aside.path)
+        _clear_up(self.path)
 
-    def _replace(self, keys: list[bytes], *, like: Path | None = None) -> None:
-        """`like`: whose owner and mode the file gets; its own by default. Whoever could read it still can."""
-        path = self.path.resolve()  # The folder may hold a link to where secrets are mounted.
-        model = (like or path).stat()
-        with _written(path, keys) as unnamed:
-            unnamed.chmod(model.st_mode & 0o777)
-            if (model.st_uid, model.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(unnamed, model.st_uid, model.st_gid)
-            unnamed.replace(path)
+
+def _replace(path: Path, keys: list[bytes], *, like: Path) -> None:
+    """With the owner and the mode of `like`: whoever could read the keys still can."""
+    path = path.resolve()  # The folder may hold a link to where secrets are mounted.
+    model = like.stat()
+    with _written(path, keys) as unnamed:
+        unnamed.chmod(model.st_mode & 0o777)
+        if (model.st_uid, model.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(unnamed, model.st_uid, model.st_gid)
+        unnamed.replace(path)
+
+
+def _clear_up(path: Path) -> None:
+    """Files that never got their name, since somebody was killed: whoever destroys a key must not miss one."""
+    path = path.resolve()
+    for unnamed in path.parent.glob(f".{path.name}-*"):
+        unnamed.unlink()
 
 
 @contextmanager

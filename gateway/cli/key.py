@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cyclopts import App
 
 from domain.log.migrate import require_latest
-from domain.postgres.connect import connect
+from domain.postgres.connect import Connection, connect
 from domain.vault import rotate as rotation
+from domain.vault.keyfile import KeyFile
 from domain.vault.rotate import Rotated
 from gateway import app as composition
 from gateway.cli.failing import EXPECTED, fail
@@ -41,25 +44,26 @@ def rotate(*, database_url: str | None = None, data_dir: Path | None = None, pre
 
 
 async def _prepare(settings: Settings) -> str:
-    async with composition.database(settings) as url:
-        connection = await connect(url)
-        try:
-            await require_latest(connection)
-            new = await rotation.prepare(connection, settings.master_key, settings.key_file)
-        finally:
-            await connection.close()
+    async with _connected(settings) as connection:
+        new = await rotation.prepare(connection, settings.master_key, settings.key_file)
     return f"master key {new.hex()} is ready: bring {settings.key_file} to the other servers' machines, then rotate"
 
 
 async def _rotate(settings: Settings) -> str:
+    async with _connected(settings) as connection:
+        done = await rotation.rotate(connection, settings.master_key, settings.key_file)
+    return "\n".join([_told(done), *_left_to_do(done, settings)])
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Connection]:
     async with composition.database(settings) as url:
         connection = await connect(url)
         try:
             await require_latest(connection)
-            done = await rotation.rotate(connection, settings.master_key, settings.key_file)
+            yield connection
         finally:
             await connection.close()
-    return "\n".join([_told(done), *_left_to_do(done, settings)])
 
 
 def _told(done: Rotated) -> str:
@@ -73,5 +77,5 @@ def _left_to_do(done: Rotated, settings: Settings) -> list[str]:
         return []
     if settings.master_key is not None:
         return ["take the retired key out of DAYSHEET_MASTER_KEY, and keep it for backups made before"]
-    retired = settings.key_file.with_name(settings.key_file.name + ".retired")
+    retired = KeyFile(settings.key_file).retired.path
     return [f"the retired key is in {retired}: take it to where keys of backups are kept, and destroy it with them"]

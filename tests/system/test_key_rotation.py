@@ -208,8 +208,8 @@ async def test_killed_half_way_through_the_patients(serve: ServerFactory, databa
     admin: Connection = await asyncpg.connect(database.admin_url)
     try:
         async with admin.transaction():
-            middle = "SELECT FROM daysheet.patient_key ORDER BY patient OFFSET $1 LIMIT 1 FOR UPDATE"
-            await admin.execute(middle, MANY // 2)
+            middle = "SELECT patient FROM daysheet.patient_key ORDER BY patient OFFSET $1 LIMIT 1"
+            await admin.execute(f"SELECT FROM daysheet.patient_key WHERE patient = ({middle}) FOR UPDATE", MANY // 2)
             async with _rotating(database):
                 await until(lambda: _waits(database, "daysheet.rewrap"))
     finally:

@@ -199,6 +199,7 @@ async def test_the_retired_key_leaves_the_file_and_is_kept_beside_it_for_nobody_
     first = text(file)
     await _rotate(database)
     second = text(file)
+    write(database.folder / ".master.key-0a1b2c", first)  # whoever wrote it was killed
     await _rotate(database)
     beside = KeyFile(file).retired.path
     assert text(beside) == second + first
