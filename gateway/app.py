@@ -26,13 +26,15 @@ from domain.log.migrate import migrate, require_latest
 from domain.postgres.connect import Connection, Pool, connect, pool, require_durable
 from domain.postgres.embedded import EmbeddedPostgres
 from domain.vault.digests import Digests
-from domain.vault.master import MasterKey, WrongMasterKey, read_master_key
+from domain.vault.known import known_masters, take_newest
+from domain.vault.master import MasterKeys, read_master_keys
 from domain.vault.sealing import Vault
 from gateway import access, health, metrics, workers
 from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
 from gateway.demo import hospital
+from gateway.erasures import Outside
 from gateway.live import asyncapi, inflating
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
@@ -153,6 +155,12 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             )
         )
         encoder = Encoder(directory, zone)
+        # Of several workers one keeps the list of erasures, and it is the one that starts before the others.
+        outside = (
+            Outside(settings.erasures, readers, who.store_id) if settings.erasures and settings.worker <= 1 else None
+        )
+        if outside is not None:
+            await outside.load()
         await projector.start()
         parts = Parts(
             pool=readers,
@@ -166,6 +174,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             prover=Prover(boards, encoder),
             history=History(readers, vault, facts, encoder),
             projector=projector,
+            outside=outside,
             clock=clock,
             zone=zone,
             epoch=who.epoch(BOARD_FORMAT),
@@ -175,6 +184,9 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             following = [loops.create_task(loop) for loop in endless]
             writing = loops.create_task(writer.run())
             try:
+                if outside is not None:
+                    await outside.erase_again(desk, projector)
+                    following.append(loops.create_task(outside.run()))
                 yield parts
             finally:
                 writer.close()
@@ -197,16 +209,15 @@ async def _readers(url: str) -> AsyncIterator[Pool]:
             readers.terminate()  # The database does not answer, and must not keep us.
 
 
-async def _introduced(connection: Connection, settings: Settings) -> tuple[Identity, MasterKey]:
+async def _introduced(connection: Connection, settings: Settings) -> tuple[Identity, MasterKeys]:
     """Who the store is, and the key to its vault; at first start both are made here."""
     known = await identity(connection)
-    master = read_master_key(settings.master_key, settings.folder / "master.key", may_make=known is None)
+    master = read_master_keys(settings.master_key, settings.key_file, may_make=known is None)
     if known is None:
         zone = settings.zone_name()
-        known = await introduce(connection, uuid4(), zone, master.check, master.fresh_secrets())
+        known = await introduce(connection, uuid4(), zone, master.current.check, master.current.fresh_secrets())
         log.info("store_introduced", store=str(known.store_id), timezone=known.timezone)
-    if known.key_check != master.check:
-        raise WrongMasterKey("this store was made with another master key than the one at hand")
+    take_newest(master, await known_masters(connection))
     if settings.timezone is not None and settings.zone_name() != known.timezone:
         raise SettingsError(f"this store keeps its dates in {known.timezone}, not in {settings.timezone}")
     return known, master

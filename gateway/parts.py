@@ -12,6 +12,7 @@ from domain.desk.desk import Desk
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
+from gateway.erasures import Outside
 from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
@@ -35,6 +36,7 @@ class Parts:
     prover: Prover
     history: History
     projector: Projector
+    outside: Outside | None
     clock: Clock
     zone: ZoneInfo
     epoch: str

@@ -51,6 +51,8 @@ class Settings:
     worker: int = 0
     """Which of several workers this process is, from 1. A process that serves alone is 0."""
     master_key: str | None = field(default=None, repr=False)
+    erasures: str | None = field(default=None, repr=False)
+    """A path, or a URL, which may hold a password."""
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -64,11 +66,19 @@ class Settings:
             raise SettingsError(f"--workers {self.workers} cannot be: 1 to {MOST_WORKERS}")
         if self.database_url is not None and not _is_database_url(self.database_url):
             raise SettingsError("--database-url is no address such as postgresql://user:password@host/database")
+        if self.erasures is not None and not _is_path_or_web_address(self.erasures):
+            raise SettingsError("--erasures is neither a file nor an address such as https://host/erasures")
+        if self.erasures is not None and self.demo:
+            raise SettingsError("--erasures is not for --demo: nobody made up has to be forgotten for good")
 
     @property
     def folder(self) -> Path:
         """The demo's made-up hospital never mixes with a real one."""
         return self.data_dir / "demo" if self.demo else self.data_dir
+
+    @property
+    def key_file(self) -> Path:
+        return self.folder / "master.key"
 
     def zone_name(self) -> str:
         """The IANA name asked for, or the system's. Raises SettingsError."""
@@ -89,6 +99,17 @@ def _is_database_url(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("postgresql", "postgres")
+
+
+def _is_path_or_web_address(place: str) -> bool:
+    if "://" not in place:
+        return bool(place.strip()) and "\0" not in place
+    try:
+        parts = urlsplit(place)
+        parts.port  # noqa: B018 - raises ValueError
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "localhost."})

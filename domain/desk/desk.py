@@ -15,7 +15,7 @@ from domain.desk.outcome import Asker, Contended, Done, KeyReused, Receipt
 from domain.desk.streams import LockTimeout
 from domain.desk.work import Work
 from domain.log import read
-from domain.log.append import Claimed, Conflict, KeyUsed, Request, StoreUnavailable
+from domain.log.append import Claimed, Conflict, KeyUsed, MasterKeyRetired, Request, StoreUnavailable
 from domain.postgres.connect import FAULTS
 from domain.rules import commands
 from domain.rules.refusals import Refusal
@@ -109,6 +109,9 @@ class Desk:
                     position = await work.commit(request)
                 except Claimed:
                     raise work.claims[0] from None
+                except MasterKeyRetired:
+                    await self.equipment.vault.learn_newest_master()
+                    raise Conflict from None  # The store has moved on: decide again, with a key that it takes.
             return Done(receipt, position or receipt.rests_on, appended=appends)
 
     def _key(self, command: Any, asker: Asker) -> tuple[bytes | None, bytes]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ERASED: Final = "[erased]"
 _CODE: Final = "doctor code"
-_MRN: Final = "mrn"
+MRN: Final = "mrn"
 
 
 async def register_doctor(work: Work, command: RegisterDoctor) -> Receipt:
@@ -67,7 +67,7 @@ async def register_patient(work: Work, command: RegisterPatient) -> Receipt:
     work.vault.append(VaultChange("key", patient_id, vault.new_key(patient_id)))
     work.vault += (VaultChange("token", patient_id, token) for token in work.equipment.digests.search_tokens(details))
     if command.mrn is not None:
-        work.claim(_MRN, command.mrn, patient_id, MrnTaken)
+        work.claim(MRN, command.mrn, patient_id, MrnTaken)
     work.begin(
         Patient.register(
             patient_stream(patient_id),
@@ -96,7 +96,7 @@ async def change_patient(work: Work, command: ChangePatient) -> Receipt:
     if details == before:
         return Receipt("patient", command.patient_id)
     if details.mrn != before.mrn:
-        work.exchange(_MRN, before.mrn, details.mrn, command.patient_id, MrnTaken)
+        work.exchange(MRN, before.mrn, details.mrn, command.patient_id, MrnTaken)
     old, new = digests.search_tokens(before), digests.search_tokens(details)
     work.vault += (VaultChange("untoken", command.patient_id, token) for token in old - new)
     work.vault += (VaultChange("token", command.patient_id, token) for token in new - old)

@@ -29,6 +29,8 @@ RETRY_SECONDS: Final = 5.0
 BACK_OFF_SECONDS: Final = (0.05, 1.0)
 _OWN_FAULT: Final = ("22", "23", "42")
 """SQLSTATE classes that a command brings upon itself; anything else is the connection's or the server's trouble."""
+_MASTER_KEY_RETIRED: Final = "23R01"
+"""What the vault's tables say (see migrations/0004_keys.sql)."""
 
 _APPEND: Final = """
 SELECT command, status, last_position
@@ -50,6 +52,10 @@ class KeyUsed(Exception):
 
 class Claimed(Exception):
     """Another holds what this command claims; nothing was appended."""
+
+
+class MasterKeyRetired(Exception):
+    """The patient's key that it brings is wrapped by a master key that is retired by now; nothing was appended."""
 
 
 class StoreUnavailable(Exception):
@@ -117,7 +123,7 @@ class Writer:
         """Append all of a command, or nothing. Returns the last event's position, None where there is no event.
 
         `rests_on`: versions of streams that it appends nothing to, but that must not have moved on either.
-        Raises Conflict, KeyUsed, Claimed, StoreUnavailable, OutcomeUnknown.
+        Raises Conflict, KeyUsed, Claimed, MasterKeyRetired, StoreUnavailable, OutcomeUnknown.
         """
         if self._closing or len(self._queue) >= QUEUED_COMMANDS:
             raise StoreUnavailable
@@ -204,6 +210,9 @@ class Writer:
     async def _settle_one_by_one(self, batch: list[_Command], fault: Exception) -> None:
         """The database cannot take one of them: the others must not suffer for it."""
         if len(batch) == 1:
+            if getattr(fault, "sqlstate", None) == _MASTER_KEY_RETIRED:
+                _fail(batch[0], MasterKeyRetired())
+                return
             log.error("append_refused_by_database", fault=type(fault).__name__)
             _fail(batch[0], fault)
             return

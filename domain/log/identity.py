@@ -11,7 +11,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     from domain.postgres.connect import Connection
 
-_STORE: Final = "SELECT store_id, timezone, key_check FROM daysheet.store"
+_STORE: Final = "SELECT store_id, timezone FROM daysheet.store"
 _SECRETS: Final = "SELECT name, wrapped FROM daysheet.secret"
 _INTRODUCE: Final = "SELECT daysheet.introduce($1, $2, $3, $4, $5)"
 _LINEAGE: Final = "SELECT (pg_control_system()).system_identifier, (pg_control_checkpoint()).timeline_id"
@@ -21,7 +21,6 @@ _LINEAGE: Final = "SELECT (pg_control_system()).system_identifier, (pg_control_c
 class Identity:
     store_id: UUID
     timezone: str
-    key_check: bytes
     wrapped_secrets: Mapping[str, bytes]
     lineage: str
 
@@ -42,7 +41,7 @@ async def identity(connection: Connection) -> Identity | None:
         return None
     secrets = {row["name"]: row["wrapped"] for row in await connection.fetch(_SECRETS)}
     system, timeline = await connection.fetchrow(_LINEAGE)  # type: ignore[misc]
-    return Identity(store["store_id"], store["timezone"], store["key_check"], secrets, f"{system}/{timeline}")
+    return Identity(store["store_id"], store["timezone"], secrets, f"{system}/{timeline}")
 
 
 async def introduce(

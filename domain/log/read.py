@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from domain.log.codec import Recorded
+from domain.rules.ids import PATIENT_DAY, PatientId, patient_stream
 
 if TYPE_CHECKING:
     import asyncpg
@@ -31,6 +32,9 @@ WHERE day = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
 """
 _DAY_AFTER: Final = f"""
 SELECT {COLUMNS} FROM daysheet.event e WHERE e.day = $1 AND e.position > $2 ORDER BY e.position LIMIT $3
+"""
+_OWN: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e WHERE e.stream = $1 OR (e.stream >= $2 AND e.stream < $3) ORDER BY e.position
 """
 # A clinic's own events have its doctor as their subject, and no doctor is an appointment.
 _SUBJECT: Final = f"""
@@ -87,6 +91,13 @@ async def day_after(pool: Pool, date: date, *, after: int, limit: int) -> list[R
 async def subject(pool: Pool, subject: UUID) -> list[Recorded]:
     """All of an appointment's events, in whatever clinics it stood, in order."""
     return [recorded(row) for row in await pool.fetch(_SUBJECT, subject)]
+
+
+async def own_of_patient(pool: Pool, patient_id: PatientId) -> list[Recorded]:
+    """The events of a patient's own streams, in order: who they are, and what they had time for on which date."""
+    days = f"{PATIENT_DAY}/{patient_id}"
+    rows = await pool.fetch(_OWN, patient_stream(patient_id), f"{days}/", f"{days}0")  # "0" comes after "/"
+    return [recorded(row) for row in rows]
 
 
 async def bookings(pool: Pool, appointments: Sequence[UUID]) -> list[Recorded]:

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import msgspec
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.rules.commands import Gender
 from domain.rules.ids import PatientId, Sealed
+from domain.vault.known import known_masters
+from domain.vault.master import ID_BYTES, MasterKeyMissing, WrongMasterKey
 
 if TYPE_CHECKING:
     from domain.postgres.connect import Pool
-    from domain.vault.master import MasterKey
+    from domain.vault.master import MasterKeys
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 12
@@ -43,6 +46,8 @@ class Tampered(Exception):
     """A sealed field does not belong to this patient, or was changed."""
 
 
+log = structlog.get_logger()
+
 _encode_details: Final = msgspec.json.Encoder().encode
 _decode_details: Final = msgspec.json.Decoder(PatientDetails).decode
 
@@ -50,7 +55,7 @@ _decode_details: Final = msgspec.json.Decoder(PatientDetails).decode
 class Vault:
     """The patients' keys, as far as this process has needed them."""
 
-    def __init__(self, pool: Pool, master: MasterKey) -> None:
+    def __init__(self, pool: Pool, master: MasterKeys) -> None:
         self._pool = pool
         self._master = master
         self._keys: OrderedDict[PatientId, bytes] = OrderedDict()  # an AESGCM of each would take 2,500 bytes more
@@ -63,12 +68,30 @@ class Vault:
         return self._master.wrap(key)
 
     async def fetch_keys(self, patient_ids: Iterable[PatientId]) -> None:
-        """Have the keys at hand of all these patients who are not forgotten."""
+        """Have the keys at hand of all these patients who are not forgotten.
+
+        Raises WrongMasterKey, MasterKeyMissing.
+        """
         missing = [patient_id for patient_id in patient_ids if patient_id not in self._keys]
         if missing:
             for row in await self._pool.fetch(_WRAPPED, missing):
                 if row["patient"] not in self._forgotten:
-                    self._remember(row["patient"], self._master.unwrap(row["wrapped"]))
+                    try:
+                        self._remember(row["patient"], self._master.unwrap(row["wrapped"]))
+                    except MasterKeyMissing as error:
+                        await self._require_known(row["wrapped"], error)
+                        raise
+
+    async def _require_known(self, wrapped: bytes, error: MasterKeyMissing) -> None:
+        """A master key that the store knows may still come to this machine. Another is nobody's: the row is broken."""
+        if not any(known.check.startswith(wrapped[:ID_BYTES]) for known in await known_masters(self._pool)):
+            raise WrongMasterKey("a key in the vault names a master key that this store never had") from error
+        log.error("master_key_missing", detail=str(error))
+
+    async def learn_newest_master(self) -> None:
+        """Wrap new keys with the store's newest master key from now on. Raises MasterKeyMissing."""
+        newest = (await known_masters(self._pool))[0]
+        self._master.use(newest.check)
 
     def has_key(self, patient_id: PatientId) -> bool:
         return patient_id in self._keys

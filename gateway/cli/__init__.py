@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import migrate, serve, watch
+from gateway.cli import key, migrate, privacy, serve, watch
 
 app = App(
     name="daysheet",
@@ -19,11 +19,14 @@ app = App(
 app.command(serve.serve)
 app.command(serve.worker, show=False)
 app.command(migrate.migrate)
+app.command(key.key)
+app.command(privacy.privacy)
 app.command(watch.watch)
 
 
 def _log_to_stderr() -> None:
-    """One JSON object a line. Tracebacks are plain: the pretty ones print local variables, and so patients."""
+    """One JSON object a line, in one write: workers share the file. Tracebacks are plain: the pretty ones print local
+    variables, and so patients."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     structlog.configure(
         processors=[
@@ -33,7 +36,7 @@ def _log_to_stderr() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )

@@ -12,6 +12,7 @@ from domain.log.migrate import SchemaMismatch
 from domain.postgres.connect import FAULTS, NotDurable
 from domain.postgres.embedded import EmbeddedPostgresError
 from domain.vault.master import WrongMasterKey
+from domain.vault.rotate import CannotRotate
 from gateway.settings import SettingsError
 from gateway.workers import FAILS, WorkerFailed
 
@@ -20,6 +21,7 @@ EXPECTED: Final = (
     SchemaMismatch,
     NotDurable,
     WrongMasterKey,
+    CannotRotate,
     NewerEvent,
     UnreadableEvent,
     EmbeddedPostgresError,

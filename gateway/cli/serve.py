@@ -27,6 +27,7 @@ def serve(
     timezone: str | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     workers: int = 1,
+    erasures: str | None = None,
 ) -> None:
     """Serve queues.
 
@@ -48,6 +49,8 @@ def serve(
         A further web origin whose pages may connect, such as https://board.example.
     workers
         Processes that share the port, 1 to 64: for more monitors than one core can serve.
+    erasures
+        Where erasures are kept outside the store, so that a restored backup is erased again: a file, or a URL.
     """
     try:
         settings = Settings(
@@ -60,6 +63,7 @@ def serve(
             demo=demo,
             workers=workers,
             master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
+            erasures=erasures,
         )
     except EXPECTED as error:
         fail(error)

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+from domain.log.identity import Identity, identity
+from domain.log.migrate import require_latest
+from domain.postgres.connect import Pool, connect, pool
+from domain.vault.digests import Digests
+from domain.vault.known import known_masters, take_newest
+from domain.vault.master import MasterKeys, read_master_keys
+from domain.vault.sealing import Vault
 from gateway import app as composition
-from gateway.settings import Settings, default_data_dir
+from gateway.settings import Settings, SettingsError, default_data_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store, and what opens what is personal in it."""
+
+    pool: Pool
+    vault: Vault
+    digests: Digests
+    zone: ZoneInfo
 
 
 def settings_for(database_url: str | None, data_dir: Path | None) -> Settings:
     """Raises SettingsError."""
-    return Settings(database_url=database_url, data_dir=(data_dir or default_data_dir()).absolute())
+    return Settings(
+        database_url=database_url,
+        data_dir=(data_dir or default_data_dir()).absolute(),
+        master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
+    )
 
 
 @asynccontextmanager
@@ -23,3 +47,27 @@ async def administered(settings: Settings) -> AsyncIterator[str]:
         return
     async with composition.embedded(settings) as postgres:
         yield postgres.url(user="postgres")
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Opened]:
+    """The store, read by a command that needs the master key for it. Raises WrongMasterKey, SettingsError."""
+    async with composition.database(settings) as url:
+        who, keys = await _who(url, settings)
+        async with pool(url) as readers:
+            digests = Digests(keys.unwrap_all(who.wrapped_secrets))
+            yield Opened(readers, Vault(readers, keys), digests, ZoneInfo(who.timezone))
+
+
+async def _who(url: str, settings: Settings) -> tuple[Identity, MasterKeys]:
+    connection = await connect(url)
+    try:
+        await require_latest(connection)
+        who = await identity(connection)
+        if who is None:
+            raise SettingsError("this store is empty: no server has been started on it yet")
+        keys = read_master_keys(settings.master_key, settings.key_file, may_make=False)
+        take_newest(keys, await known_masters(connection))
+        return who, keys
+    finally:
+        await connection.close()

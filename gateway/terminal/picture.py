@@ -49,7 +49,7 @@ _PLACES: Final = {
 _WEIGHTS: Final = {"emergency": "bold red", "urgent": "yellow", "routine": ""}
 
 # A name must not be able to steer the terminal, nor to turn the direction of what stands beside it.
-_UNSHOWN: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+UNSHOWN: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def in_order(appointments: Sequence[Appointment]) -> list[tuple[Appointment, Que
 
 def plain(text: str) -> str:
     """Without what would move the cursor, or turn the line around."""
-    return text.translate(_UNSHOWN)
+    return text.translate(UNSHOWN)
 
 
 def _header(day: AnyDay | None) -> RenderableType:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from domain.log import codec, read
 from domain.rules.ids import PatientId, patient_stream
-from domain.vault.master import MasterKey, read_master_key
+from domain.vault.master import MasterKeys, read_master_keys
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
 from projections.boards import Boards
@@ -104,7 +104,7 @@ async def _is_ready(address: str) -> bool:
 
 
 async def _cold_loads(postgres: Postgres, history: str, rounds: int) -> list[Row]:
-    master = read_master_key(None, postgres.folder / "master.key", may_make=False)
+    master = read_master_keys(None, postgres.folder / "master.key", may_make=False)
     async with hospital.opened(postgres, "old") as old, hospital.opened(postgres, "alone") as alone:
         figures = [(await _cold_load(old, master), await _cold_load(alone, master)) for _ in range(1 + rounds)][1:]
     return [
@@ -113,7 +113,7 @@ async def _cold_loads(postgres: Postgres, history: str, rounds: int) -> list[Row
     ]
 
 
-async def _cold_load(parts: Parts, master: MasterKey) -> dict[str, float]:
+async def _cold_load(parts: Parts, master: MasterKeys) -> dict[str, float]:
     """Milliseconds of each part, and of the whole as a server does it."""
     facts, vault = codec.facts(), Vault(parts.pool, master)
     spent: dict[str, float] = {}

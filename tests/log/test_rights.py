@@ -17,13 +17,14 @@ from domain.postgres.connect import Connection
 from tests.conftest import Database
 from tests.log.writing import a_stream, draft, request, subject_of
 
-RECORD = ("event", "request", "store")
+RECORD = ("event", "request", "store", "master_key")
 VAULT = ("secret", "patient_key", "search_token", "claim")
 TABLES = (*RECORD, *VAULT, "migration")
 COLUMN = {
     "event": "position",
     "request": "key",
     "store": "timezone",
+    "master_key": "number",
     "secret": "name",
     "patient_key": "wrapped",
     "search_token": "token",
@@ -126,7 +127,14 @@ async def test_the_app_may_call_these_functions_and_no_other(app: Connection) ->
         "SELECT proname FROM pg_proc WHERE pronamespace = 'daysheet'::regnamespace "
         "AND has_function_privilege(oid, 'EXECUTE') ORDER BY proname"
     )
-    assert [row["proname"] for row in mine] == ["append", "finish_erasures", "introduce"]
+    assert [row["proname"] for row in mine] == [
+        "add_master_key",
+        "append",
+        "finish_erasures",
+        "introduce",
+        "rewrap",
+        "rewrap_secrets",
+    ]
 
 
 async def test_the_owner_of_the_tables_cannot_log_in(admin: Connection) -> None:

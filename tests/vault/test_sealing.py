@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.rules.ids import PatientId, Sealed
-from domain.vault.master import MasterKey, WrongMasterKey
+from domain.vault.master import MasterKey, MasterKeys, WrongMasterKey
 from domain.vault.sealing import FORMAT, PatientDetails, Tampered, Vault
 from gateway.parts import Parts
 
@@ -24,7 +24,7 @@ DETAILS = PatientDetails(
 
 @pytest.fixture
 def vault(parts: Parts) -> Vault:
-    return Vault(parts.pool, MasterKey.of(b"k" * 32))
+    return Vault(parts.pool, MasterKeys(lambda: [MasterKey.of(b"k" * 32)]))
 
 
 def _patient(vault: Vault) -> PatientId:

@@ -5,7 +5,7 @@ CREATE TABLE daysheet.store (
     only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     store_id    uuid NOT NULL,
     timezone    text NOT NULL,
-    key_check   bytea NOT NULL,  -- recognises the master key (see domain/vault/keys.py)
+    key_check   bytea NOT NULL,  -- recognises the master key; 0004 gives it a table of its own
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
