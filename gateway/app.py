@@ -45,6 +45,7 @@ from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
 from projections.encoding import BOARD_FORMAT, Encoder
+from projections.export import Export
 from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
@@ -153,6 +154,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             )
         )
         encoder = Encoder(directory, zone)
+        history = History(readers, vault, facts, encoder)
         await projector.start()
         parts = Parts(
             pool=readers,
@@ -164,7 +166,8 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             deltas=Deltas(encoder, directory),
             freshness=Freshness(readers, projector, clock.now),
             prover=Prover(boards, encoder),
-            history=History(readers, vault, facts, encoder),
+            history=history,
+            export=Export(readers, history, directory, facts, encoder, store_id=who.store_id, zone=zone),
             projector=projector,
             clock=clock,
             zone=zone,

@@ -16,6 +16,7 @@ from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
 from projections.encoding import Encoder
+from projections.export import Export
 from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
@@ -34,6 +35,7 @@ class Parts:
     freshness: Freshness
     prover: Prover
     history: History
+    export: Export
     projector: Projector
     clock: Clock
     zone: ZoneInfo
