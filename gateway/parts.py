@@ -12,6 +12,7 @@ from domain.desk.desk import Desk
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
+from gateway.downtime.writing import Downtime
 from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
@@ -40,6 +41,8 @@ class Parts:
     clock: Clock
     zone: ZoneInfo
     epoch: str
+    downtime: Downtime | None
+    """None where nobody asked for sheets, and in all workers but the first."""
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -27,6 +27,7 @@ def serve(
     timezone: str | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     workers: int = 1,
+    downtime_dir: Path | None = None,
 ) -> None:
     """Serve queues.
 
@@ -48,6 +49,8 @@ def serve(
         A further web origin whose pages may connect, such as https://board.example.
     workers
         Processes that share the port, 1 to 64: for more monitors than one core can serve.
+    downtime_dir
+        A folder of its own for sheets to go on with by paper: today's and tomorrow's, anew every ten minutes.
     """
     try:
         settings = Settings(
@@ -59,6 +62,7 @@ def serve(
             allow_origin=allow_origin,
             demo=demo,
             workers=workers,
+            downtime_dir=downtime_dir.absolute() if downtime_dir is not None else None,
             master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
         )
     except EXPECTED as error:
