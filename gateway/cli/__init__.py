@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import export, migrate, serve, watch
+from gateway.cli import check, export, migrate, serve, watch
 
 app = App(
     name="daysheet",
@@ -21,6 +21,7 @@ app.command(serve.worker, show=False)
 app.command(migrate.migrate)
 app.command(watch.watch)
 app.command(export.export)
+app.command(check.check)
 
 
 def _log_to_stderr() -> None:
