@@ -48,7 +48,7 @@ _DATA_DIRECTORY: Final = "SELECT setting FROM pg_settings WHERE name = 'data_dir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class Where:
     """Where to look beside the settings. `superuser_url`: of the embedded database, which lets us be anybody."""
 
     url: str
@@ -56,7 +56,7 @@ class Looked:
     checkpoint_dir: Path | None = None
 
 
-async def examine(settings: Settings, where: Looked) -> AsyncIterator[Finding]:
+async def examine(settings: Settings, where: Where) -> AsyncIterator[Finding]:
     """Everything, in an order to read it in. Raises one of FAULTS when the database cannot be asked."""
     app = await connect(where.url)
     try:

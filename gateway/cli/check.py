@@ -17,7 +17,7 @@ from rich.text import Text
 from domain.postgres.finding import Finding
 from gateway import app as composition
 from gateway.cli.failing import EXPECTED, fail
-from gateway.installation import Looked, examine
+from gateway.installation import Where, examine
 from gateway.settings import Settings, SettingsError, default_data_dir
 
 NOT_CHECKED: Final = 2
@@ -78,12 +78,12 @@ def check(
 
 async def _findings(settings: Settings, checkpoint_dir: Path | None) -> list[Finding]:
     if settings.database_url is not None:
-        where = Looked(url=settings.database_url, checkpoint_dir=checkpoint_dir)
+        where = Where(url=settings.database_url, checkpoint_dir=checkpoint_dir)
         return [finding async for finding in examine(settings, where)]
     if not (settings.folder / "postgres" / "cluster" / "PG_VERSION").is_file():
         raise SettingsError(f"there is no store in {settings.folder}: the first `daysheet serve` makes it")
     async with composition.embedded(settings) as postgres:
-        where = Looked(url=postgres.url(), superuser_url=postgres.url(user="postgres"), checkpoint_dir=checkpoint_dir)
+        where = Where(url=postgres.url(), superuser_url=postgres.url(user="postgres"), checkpoint_dir=checkpoint_dir)
         return [finding async for finding in examine(settings, where)]
 
 

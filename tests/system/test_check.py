@@ -17,7 +17,7 @@ from domain.log import schema
 from domain.postgres.connect import Connection
 from domain.postgres.finding import Finding
 from gateway import installation
-from gateway.installation import Looked, examine
+from gateway.installation import Where, examine
 from gateway.settings import Settings
 from scripts.schema import FILE, as_text
 from tests.conftest import TIMEZONE, Database, in_own_task
@@ -46,7 +46,7 @@ async def _looked(
     database: Database, *, url: str | None = None, checkpoint_dir: Path | None = None, **options: object
 ) -> dict[str, Finding]:
     settings = Settings(database_url=database.url, data_dir=database.folder, **options)  # type: ignore[arg-type]
-    where = Looked(url=url or database.url, checkpoint_dir=checkpoint_dir)
+    where = Where(url=url or database.url, checkpoint_dir=checkpoint_dir)
     return {finding.check: finding async for finding in examine(settings, where)}
 
 
