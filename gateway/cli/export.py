@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
+import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,6 +25,8 @@ CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 60.0
 """So long the server may take to say something more."""
 PIECE_BYTES: Final = 64 * 1024
+INTERRUPTED: Final = 130
+"""As shells say it."""
 
 
 class ExportFailed(Exception):
@@ -57,9 +60,13 @@ def export(
         The server's.
     """
     asked = {"format": format_} | ({"names": "true"} if names else {})
+    # Whoever ends it, nothing half-written is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with written_whole(to.absolute()) if to is not None else nullcontext(sys.stdout.buffer) as out:
             asyncio.run(_fetch(url, date, asked, out))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # such as `| head`, which has seen enough; what is left to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ExportFailed, Unaskable, OSError) as error:

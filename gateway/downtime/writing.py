@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from projections.encoding import Encoder
 
 EVERY_SECONDS: Final = 600.0
-AGAIN_SECONDS: Final = 60.0
-"""After a failure: what is on disk then may name somebody erased meanwhile."""
+SOON_SECONDS: Final = 60.0
+"""After a failure, since what is on disk then may name somebody erased meanwhile; and where today has no clinic yet,
+since its first one is worth more than any change of it."""
 WRITE_SECONDS: Final = 60.0
 LAST_SECONDS: Final = 2.0
 """At stop, where all has to be over in ten."""
@@ -57,6 +58,7 @@ class Downtime:
         self._due = asyncio.Event()
         self._shown: dict[date, set[PatientId]] = {}
         """Who stands on the sheets as they are on disk, or will in a moment."""
+        self._clinics_today = 0
         self.written_at: datetime | None = None
         self.failures = 0
 
@@ -64,7 +66,8 @@ class Downtime:
         """For ever."""
         while True:
             self._due.clear()
-            pause = self._every_seconds if await self.write() else min(AGAIN_SECONDS, self._every_seconds)
+            written = await self.write()
+            pause = self._every_seconds if written and self._clinics_today else min(SOON_SECONDS, self._every_seconds)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._due.wait()
@@ -107,6 +110,8 @@ class Downtime:
                 # To the bytes there is no await: all who stand on the board are at hand.
                 encoded, up_to, patients = self._encoder.day(board, now), self._boards.applied, set(board.patients())
                 self._shown[day] = patients | self._shown.get(day, set())
+                if day == now.date():
+                    self._clinics_today = len(board.clinics)
                 await asyncio.to_thread(self._print, day, encoded, now, up_to)
                 self._shown[day] = patients
         except Exception as fault:

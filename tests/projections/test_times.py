@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from domain.desk.outcome import Asker
 from domain.log import read
 from domain.rules import commands
-from domain.rules.ids import AppointmentId, DoctorId
+from domain.rules.ids import AppointmentId, DoctorId, PatientId
 from domain.rules.refusals import Refusal
 from gateway.parts import Parts
 
@@ -73,12 +73,12 @@ class Day:
 
     async def book(self, doctor: int = 0, on: date | None = None) -> Diary:
         self.minute += 1
-        patient = await self._do(commands.RegisterPatient(name='@Ünal, "A"'))
+        patient = PatientId(await self._do(commands.RegisterPatient(name='@Ünal, "A"')))
         booking = commands.BookAppointment(
             doctor_id=self.doctors[doctor],
             patient_id=patient,
             date=on or self.day,
-            effective_at=self.at(self.minute),  # type: ignore[arg-type]
+            effective_at=self.at(self.minute),
         )
         self.diaries.append(Diary(AppointmentId(await self._do(booking))))
         return self.diaries[-1]
