@@ -18,12 +18,12 @@ from aiohttp import web
 from domain.desk.desk import Desk
 from domain.desk.equipment import Equipment
 from domain.desk.streams import Streams
-from domain.log import codec
+from domain.log import codec, read
 from domain.log.append import Writer
 from domain.log.follow import Follower
 from domain.log.identity import Identity, identity, introduce
 from domain.log.migrate import migrate, require_latest
-from domain.postgres.connect import Connection, Pool, connect, pool, require_durable
+from domain.postgres.connect import FAULTS, Connection, Pool, connect, pool, require_durable
 from domain.postgres.embedded import EmbeddedPostgres
 from domain.vault.digests import Digests
 from domain.vault.known import known_masters, take_newest
@@ -34,6 +34,7 @@ from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
 from gateway.demo import hospital
+from gateway.downtime.writing import Downtime
 from gateway.erasures import Outside
 from gateway.live import asyncapi, inflating
 from gateway.live import routes as live_routes
@@ -47,14 +48,16 @@ from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
 from projections.encoding import BOARD_FORMAT, Encoder
+from projections.export import Export
 from projections.freshness import Freshness
 from projections.history import History
-from projections.projector import Projector
+from projections.projector import Behind, Projector
 from projections.proof import Prover
 
 KEEPALIVE_SECONDS: Final = 15.0
 LAST_REQUESTS_SECONDS: Final = 3.0
 POOL_CLOSES_SECONDS: Final = 1.0
+LAST_LOOK_SECONDS: Final = 0.5
 _FINISH_ERASURES: Final = "SELECT daysheet.finish_erasures()"
 
 log = structlog.get_logger()
@@ -161,6 +164,11 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         )
         if outside is not None:
             await outside.load()
+        history = History(readers, vault, facts, encoder)
+        downtime = None
+        if settings.downtime_dir is not None and settings.worker <= 1:  # Of several workers one is enough.
+            downtime = Downtime(settings.downtime_dir, boards, encoder, now=clock.now, zone=zone)
+            directory.erased = downtime.erased
         await projector.start()
         parts = Parts(
             pool=readers,
@@ -172,12 +180,14 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             deltas=Deltas(encoder, directory),
             freshness=Freshness(readers, projector, clock.now),
             prover=Prover(boards, encoder),
-            history=History(readers, vault, facts, encoder),
+            history=history,
+            export=Export(readers, history, directory, facts, encoder, store_id=who.store_id, zone=zone),
             projector=projector,
             outside=outside,
             clock=clock,
             zone=zone,
             epoch=who.epoch(BOARD_FORMAT),
+            downtime=downtime,
         )
         async with asyncio.TaskGroup() as loops:
             endless = (projector.run(), clock.run(readers), parts.freshness.run(), parts.prover.run())
@@ -187,13 +197,25 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
                 if outside is not None:
                     await outside.erase_again(desk, projector)
                     following.append(loops.create_task(outside.run()))
+                if downtime is not None:  # Not before everyone is erased who has to be.
+                    following.append(loops.create_task(downtime.run()))
                 yield parts
             finally:
                 writer.close()
                 with suppress(asyncio.CancelledError):
                     await writing
+                if downtime is not None:
+                    await _last_sheets(downtime, projector, readers)
                 for task in following:
                     task.cancel()
+
+
+async def _last_sheets(downtime: Downtime, projector: Projector, readers: Pool) -> None:
+    """With all that is committed, also elsewhere; or with what is known here, if the store has gone already."""
+    with suppress(Behind, *FAULTS):
+        async with asyncio.timeout(LAST_LOOK_SECONDS):
+            await projector.reached(await read.head(readers), seconds=LAST_LOOK_SECONDS)
+    await downtime.write_last()
 
 
 @asynccontextmanager

@@ -38,6 +38,12 @@ class _Readings(Collector):
         yield self._counter("board_proofs", "Boards compared with the log.", prover.proofs)
         yield self._counter("board_differences", "Boards that were not what the log says.", prover.differences)
 
+        if parts.downtime is not None:
+            at = parts.downtime.written_at
+            told = "When both downtime sheets were last written; 0 before."
+            yield self._gauge("downtime_written_timestamp_seconds", told, at.timestamp() if at else 0)
+            yield self._counter("downtime_failures", "Downtime sheets that were not written.", parts.downtime.failures)
+
     def _gauge(self, name: str, help_text: str, value: float) -> Metric:
         family = GaugeMetricFamily(f"daysheet_{name}", help_text, labels=["worker"])
         family.add_metric([self._worker], value)

@@ -12,11 +12,13 @@ from domain.desk.desk import Desk
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
+from gateway.downtime.writing import Downtime
 from gateway.erasures import Outside
 from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
 from projections.encoding import Encoder
+from projections.export import Export
 from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
@@ -35,11 +37,14 @@ class Parts:
     freshness: Freshness
     prover: Prover
     history: History
+    export: Export
     projector: Projector
     outside: Outside | None
     clock: Clock
     zone: ZoneInfo
     epoch: str
+    downtime: Downtime | None
+    """None where nobody asked for sheets, and in all workers but the first."""
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -50,6 +50,8 @@ class Settings:
     workers: int = 1
     worker: int = 0
     """Which of several workers this process is, from 1. A process that serves alone is 0."""
+    downtime_dir: Path | None = None
+    """Where downtime sheets are written; None: there are none."""
     master_key: str | None = field(default=None, repr=False)
     erasures: str | None = field(default=None, repr=False)
     """A path, or a URL, which may hold a password."""

@@ -25,6 +25,7 @@ from typing import Final, NoReturn
 import msgspec
 import structlog
 
+from domain.postgres import server
 from domain.postgres.connect import READERS, connect
 from gateway.settings import CannotListen, Settings, SettingsError
 
@@ -44,10 +45,6 @@ STOP_SECONDS: Final = 7.0
 """A worker closes its monitors, its last requests and its pool within six. The rest of the ten are PostgreSQL's."""
 
 _SETTINGS: Final = "DAYSHEET_WORKER_SETTINGS"
-_ROOM: Final = """
-SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) FROM pg_settings
-WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
-"""
 
 log = structlog.get_logger()
 
@@ -79,7 +76,7 @@ async def _require_connections(url: str, workers: int) -> None:
     """Pools grow with the load: too few connections would show at the worst of times."""
     connection = await connect(url)
     try:
-        room = await connection.fetchval(_ROOM)
+        room = await server.room(connection)
     finally:
         await connection.close()
     if room < workers * CONNECTIONS:

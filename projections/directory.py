@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -95,6 +95,8 @@ class Directory:
         self._being_read: Counter[PatientId] = Counter()
         self._passed: dict[PatientId, int] = {}
         """Of those being read: the last of their events that the projector has seen meanwhile."""
+        self.erased: Callable[[PatientId], None] = lambda patient_id: None
+        """Called with a patient who is forgotten from now on."""
 
     # --- doctors ---------------------------------------------------------------------------------
 
@@ -157,6 +159,7 @@ class Directory:
             self._vault.forget(patient_id)
             # Kept also when nobody has asked: a reading under way may still hold the key.
             self._keep(Person(patient_id, ERASED, row.id, type(event).__name__))
+            self.erased(patient_id)
             return
         if patient_id in self._being_read:
             self._passed[patient_id] = row.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,43 +25,56 @@ _TOLD_BESIDE: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as the log holds it, and what is told of it. `patient_id`: whose appointment it is about."""
+
+    row: Recorded
+    record: EventRecord
+    patient_id: PatientId | None
+
+
 class History:
     def __init__(self, pool: Pool, vault: Vault, mapper: EventMapper, encoder: Encoder) -> None:
         self._pool, self._vault, self._mapper, self._encoder = pool, vault, mapper, encoder
 
     async def of_appointment(self, appointment_id: AppointmentId) -> list[EventRecord]:
         """All there is of it, in order; empty for an unknown one."""
-        return await self._records(await read.subject(self._pool, appointment_id))
+        return [told.record for told in await self.tell(await read.subject(self._pool, appointment_id))]
 
     async def of_day(self, day: date, *, after: int, limit: int) -> list[EventRecord]:
         """A page of a date's events, in order."""
-        return await self._records(await read.day_after(self._pool, day, after=after, limit=limit))
+        rows = await read.day_after(self._pool, day, after=after, limit=limit)
+        return [told.record for told in await self.tell(rows)]
 
-    async def _records(self, rows: Sequence[Recorded]) -> list[EventRecord]:
+    async def tell(self, rows: Sequence[Recorded]) -> list[Told]:
+        """What there is to say of these events of clinics, in their order."""
         facts = [(row, self._mapper.to_domain_event(row)) for row in rows]
         appointments = {fact.appointment_id for _, fact in facts if isinstance(fact, AppointmentEvent)}
         patients = await self._patients(appointments)
         await self._vault.fetch_keys(patients.values())
-        return [self._record(row, fact, patients) for row, fact in facts]
+        return [self._told(row, fact, patients) for row, fact in facts]
 
     async def _patients(self, appointments: Iterable[AppointmentId]) -> dict[AppointmentId, PatientId]:
         """Whose appointments these are: their bookings tell."""
         booked = await read.bookings(self._pool, list(appointments))
         return {AppointmentId(row.subject): self._mapper.to_domain_event(row).patient_id for row in booked}  # type: ignore[attr-defined]
 
-    def _record(self, row: Recorded, fact: Event, patients: dict[AppointmentId, PatientId]) -> EventRecord:
+    def _told(self, row: Recorded, fact: Event, patients: dict[AppointmentId, PatientId]) -> Told:
         appointment_id = fact.appointment_id if isinstance(fact, AppointmentEvent) else None
-        return EventRecord(
+        patient_id = patients.get(appointment_id) if appointment_id else None
+        record = EventRecord(
             sequence=row.id,
             type=event_name(row.topic),
             recorded_at=self._encoder.time(row.recorded_at),
             effective_at=self._encoder.time(fact.timestamp),
             actor=read_meta(row.meta).actor,
-            reason=self._reason(fact, patients.get(appointment_id) if appointment_id else None),
+            reason=self._reason(fact, patient_id),
             doctor_id=clinic_of(fact.originator_id)[0],
             appointment_id=appointment_id,
             data=self._data(fact),
         )
+        return Told(row, record, patient_id)
 
     def _reason(self, fact: Event, patient_id: PatientId | None) -> str | None:
         """A sealed reason opened; None where there is none, and for a patient forgotten."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -265,6 +266,39 @@ class EventRecord(Shape, frozen=True, kw_only=True):
     doctor_id: DoctorId
     appointment_id: AppointmentId | None
     data: dict[str, Any]
+
+
+class ExportHead(Shape, frozen=True, kw_only=True):
+    """The first line of an exported day. `up_to`: the newest event of the log that it could hold."""
+
+    export: Literal["daysheet"] = "daysheet"
+    format: int = 1
+    store_id: UUID
+    timezone: str
+    date: datetime.date
+    made_at: str
+    up_to: int
+
+
+class ExportedEvent(EventRecord, frozen=True, kw_only=True):
+    """An event with all that the log knows of it; the last two are to the microsecond, in UTC."""
+
+    patient_id: PatientId | None
+    stream: str
+    version: int
+    role: str
+    command: str
+    command_id: UUID
+    correlation_id: str | None
+    recorded_at_utc: str
+    effective_at_utc: str
+
+
+class ExportEnd(Shape, frozen=True, kw_only=True):
+    """The last line of an exported day: one that lacks it was cut off."""
+
+    end: Literal["daysheet"] = "daysheet"
+    events: int
 
 
 class ClinicCard(ClinicBlock, frozen=True, kw_only=True):

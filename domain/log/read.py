@@ -31,7 +31,8 @@ SELECT position, type, data, stream, version, subject, meta FROM daysheet.event
 WHERE day = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
 """
 _DAY_AFTER: Final = f"""
-SELECT {COLUMNS} FROM daysheet.event e WHERE e.day = $1 AND e.position > $2 ORDER BY e.position LIMIT $3
+SELECT {COLUMNS} FROM daysheet.event e
+WHERE e.day = $1 AND e.position > $2 AND e.position <= $3 ORDER BY e.position LIMIT $4
 """
 _OWN: Final = f"""
 SELECT {COLUMNS} FROM daysheet.event e WHERE e.stream = $1 OR (e.stream >= $2 AND e.stream < $3) ORDER BY e.position
@@ -52,6 +53,8 @@ WHERE subject = $1 AND day IS NOT NULL AND split_part(stream, '/', 2) <> $1::tex
 _REQUEST: Final = "SELECT fingerprint, outcome, position FROM daysheet.request WHERE key = $1"
 
 PAGE_ROWS: Final = 5_000
+NO_END: Final = 2**63 - 1
+"""A position that no log reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,9 @@ async def day(pool: Pool, date: date, *, after: int, up_to: int, limit: int = PA
     return await pool.fetch(_DAY, date, after, up_to, limit)
 
 
-async def day_after(pool: Pool, date: date, *, after: int, limit: int) -> list[Recorded]:
+async def day_after(pool: Pool, date: date, *, after: int, limit: int, up_to: int = NO_END) -> list[Recorded]:
     """A page of a date's events, in order, with all that is known of them."""
-    return [recorded(row) for row in await pool.fetch(_DAY_AFTER, date, after, limit)]
+    return [recorded(row) for row in await pool.fetch(_DAY_AFTER, date, after, up_to, limit)]
 
 
 async def subject(pool: Pool, subject: UUID) -> list[Recorded]:

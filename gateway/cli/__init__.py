@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import key, migrate, privacy, serve, watch
+from gateway.cli import check, export, key, migrate, privacy, serve, watch
 
 app = App(
     name="daysheet",
@@ -22,6 +22,8 @@ app.command(migrate.migrate)
 app.command(key.key)
 app.command(privacy.privacy)
 app.command(watch.watch)
+app.command(export.export)
+app.command(check.check)
 
 
 def _log_to_stderr() -> None:

@@ -28,6 +28,7 @@ def serve(
     allow_origin: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     workers: int = 1,
     erasures: str | None = None,
+    downtime_dir: Path | None = None,
 ) -> None:
     """Serve queues.
 
@@ -51,6 +52,8 @@ def serve(
         Processes that share the port, 1 to 64: for more monitors than one core can serve.
     erasures
         Where erasures are kept outside the store, so that a restored backup is erased again: a file, or a URL.
+    downtime_dir
+        A folder of its own for sheets to go on with by paper: today's and tomorrow's, anew every ten minutes.
     """
     try:
         settings = Settings(
@@ -62,6 +65,7 @@ def serve(
             allow_origin=allow_origin,
             demo=demo,
             workers=workers,
+            downtime_dir=downtime_dir.absolute() if downtime_dir is not None else None,
             master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
             erasures=erasures,
         )

@@ -12,16 +12,19 @@ import msgspec
 from aiohttp import web
 
 from gateway.rest.decode import body_type, path_variables
+from gateway.rest.export import Format
 from gateway.rest.route import Route
 from gateway.rest.routes import PREFIX, ROUTES
 
 VERSION: Final = "0.1.0"
 _REF: Final = "#/components/schemas/{name}"
-_PARAMETERS: Final[dict[str, tuple[type, str]]] = {
+_PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "date": (datetime.date, "Today, in the hospital's zone, where it is left out."),
     "doctor_id": (UUID, "Only this doctor."),
     "after": (int, "Only events after this sequence."),
     "limit": (int, "At most so many events, 1 to 1,000."),
+    "format": (Format, "Events as lines of JSON, or appointments with their times as a table; ndjson if left out."),
+    "names": (bool, "In a table also who the patients are, as they are registered now."),
     "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
 }
 
@@ -65,7 +68,11 @@ def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> di
     schema = schema_of[route.answers]
     if route.or_answers is not None:
         schema = {"oneOf": [schema, schema_of[route.or_answers]]}
-    answer = {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    if route.media_types:
+        content = {media_type: {"schema": {"type": "string"}} for media_type in route.media_types}
+        content[route.media_types[0]]["x-itemSchema"] = schema  # as OpenAPI 3.2 says it without the x
+    answer = {"description": "Done", "content": content}
     responses: dict[str, Any] = {"200": answer}
     if route.creates:
         responses["201"] = answer
@@ -80,8 +87,8 @@ def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> di
     if body is not None:
         operation["parameters"].append(_IDEMPOTENCY_KEY)
         required = any(field.required for field in msgspec.structs.fields(body))
-        content = {"application/json": {"schema": schema_of[body]}}
-        operation["requestBody"] = {"required": required, "content": content}
+        asked = {"application/json": {"schema": schema_of[body]}}
+        operation["requestBody"] = {"required": required, "content": asked}
     return operation
 
 
@@ -91,6 +98,8 @@ def _problems(route: Route) -> dict[str, list[str]]:
         codes.setdefault("404" if refusal.code.startswith("unknown_") else "409", []).append(refusal.code)
     if route.command is not None or route.body is not None:
         codes |= {"408": ["request_timeout"], "413": ["too_large"], "415": ["unsupported_media_type"]}
+    if route.media_types:
+        codes["429"] = ["rate_limited"]
     if route.command is not None:
         codes["422"] = ["idempotency_key_reused"]
         codes["503"] = ["store_unavailable", "contended", "outcome_unknown"]

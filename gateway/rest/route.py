@@ -14,12 +14,15 @@ from gateway.parts import PARTS, Parts
 from gateway.rest.answer import answer
 from gateway.rest.decode import command_from
 
-Read = Callable[[Parts, web.Request], Awaitable[web.Response]]
+Read = Callable[[Parts, web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold."""
+    """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold.
+
+    `media_types`: of an answer that is a stream of text; then `answers` is what a line of the first of them holds.
+    """
 
     method: str
     path: str
@@ -30,6 +33,7 @@ class Route:
     read: Read | None = None
     body: type[msgspec.Struct] | None = None
     parameters: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ()
     creates: bool = False
     refuses: tuple[type[Refusal], ...] = ()
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from domain.rules import commands, refusals
 from domain.rules.refusals import Refusal
-from gateway.rest import reads
+from gateway.rest import export, reads
 from gateway.rest.route import Route
 from projections import shapes
 
@@ -330,12 +330,22 @@ _EVENTS: Final = (
         parameters=("after", "limit"),
         answers=Page,
     ),
+    Route(
+        method="GET",
+        path="/queue/{date}/export",
+        summary="A date to take away: its events, or its appointments with their times",
+        read=export.day_export,
+        parameters=("format", "names"),
+        answers=shapes.ExportedEvent,
+        media_types=tuple(export.MEDIA_TYPES.values()),
+    ),
 )
 
 ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS)
 
 
 def add_routes(app: web.Application) -> None:
+    app[export.UNDER_WAY] = set()
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(PREFIX + route.path, route.handle)  # and HEAD with it

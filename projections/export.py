@@ -1,0 +1,193 @@
+"""A date to take away: its events with all that is known of them, or its appointments with their times.
+
+Both come page by page, so that a day of any size takes little memory: whoever reads slowly holds up a page, never a
+connection to the store. They stop at the event that the read model stood at when they began.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from domain.log import read
+from domain.log.codec import EventMapper, Recorded, read_meta
+from projections.history import History, Told
+from projections.shapes import ExportedEvent, ExportEnd, ExportHead
+from projections.times import DayTimes, Visit
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from domain.postgres.connect import Pool
+    from projections.directory import Directory
+    from projections.encoding import Encoder
+
+PAGE_ROWS: Final = 500
+"""Of events with all about them, or of appointments: some hundred kilobytes, made in some milliseconds."""
+COLUMNS: Final = (
+    "appointment_id",
+    "doctor_code",
+    "ticket",
+    "slot",
+    "status",
+    "priority",
+    "booked_at",
+    "checked_in_at",
+    "first_called_at",
+    "called_at",
+    "consultation_started_at",
+    "completed_at",
+    "waiting_minutes",
+    "consultation_minutes",
+    "patient_id",
+)
+NAME_COLUMN: Final = "patient_name"
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell must not begin with: a spreadsheet would take it for something to work out."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Export:
+    def __init__(
+        self,
+        pool: Pool,
+        history: History,
+        directory: Directory,
+        mapper: EventMapper,
+        encoder: Encoder,
+        *,
+        store_id: UUID,
+        zone: ZoneInfo,
+    ) -> None:
+        self._pool, self._history, self._directory = pool, history, directory
+        self._mapper, self._encoder = mapper, encoder
+        self._store_id, self._zone = store_id, zone
+
+    # --- events ----------------------------------------------------------------------------------
+
+    async def ndjson(self, day: date, *, made_at: datetime) -> AsyncGenerator[bytes]:
+        """Lines of JSON: a shapes.ExportHead, a shapes.ExportedEvent for each event in order, a shapes.ExportEnd."""
+        up_to = self._directory.applied
+        head = ExportHead(
+            store_id=self._store_id,
+            timezone=self._zone.key,
+            date=day,
+            made_at=self._encoder.time(made_at),
+            up_to=up_to,
+        )
+        yield _line(head)
+        after = events = 0
+        while rows := await read.day_after(self._pool, day, after=after, up_to=up_to, limit=PAGE_ROWS):
+            yield b"".join([_line(event) for event in await self._in_full(rows)])
+            after, events = rows[-1].id, events + len(rows)
+        yield _line(ExportEnd(events=events))
+
+    async def _in_full(self, rows: Sequence[Recorded]) -> list[ExportedEvent]:
+        """A page of rows, as they are exported: all that a line says of its event is put together here."""
+        return [_exported(told) for told in await self._history.tell(rows)]
+
+    # --- appointments ----------------------------------------------------------------------------
+
+    async def csv(self, day: date, *, names: bool) -> AsyncGenerator[bytes]:
+        """A table (RFC 4180, UTF-8): COLUMNS, and with `names` who the patients are now. By doctor's code and slot."""
+        visits = (await self._times(day)).standing()
+        visits.sort(key=lambda visit: (self._code(visit), visit.state.slot, visit.appointment_id))
+        yield _table([(*COLUMNS, NAME_COLUMN) if names else COLUMNS])
+        for first in range(0, len(visits), PAGE_ROWS):
+            page = visits[first : first + PAGE_ROWS]
+            booked = await self._booked_elsewhere(page)
+            if names:
+                await self._directory.have([visit.patient_id for visit in page])
+            yield _table([self._row(visit, booked, names=names) for visit in page])
+
+    async def _times(self, day: date) -> DayTimes:
+        times = DayTimes(day)
+        up_to, after = self._directory.applied, 0
+        while rows := await read.day(self._pool, day, after=after, up_to=up_to, limit=PAGE_ROWS):
+            for _, stored_type, data, stream, version, subject, meta in rows:
+                times.fold(self._mapper.read(stored_type, data, stream, version, subject, meta))
+            after = rows[-1]["position"]
+        return times
+
+    async def _booked_elsewhere(self, visits: Iterable[Visit]) -> dict[UUID, datetime]:
+        """When those were booked that came from another date."""
+        came = [visit.appointment_id for visit in visits if visit.booked_at is None]
+        booked = await read.bookings(self._pool, came) if came else []
+        return {row.subject: read_meta(row.meta).effective_at for row in booked}
+
+    def _row(self, visit: Visit, booked: dict[UUID, datetime], *, names: bool) -> list[object]:
+        state, times = visit.state, visit.times
+        row: list[object] = [
+            visit.appointment_id,
+            _inert(self._code(visit)),
+            _inert(state.ticket),
+            state.slot,
+            state.status,
+            state.priority,
+            self._time(visit.booked_at or booked[visit.appointment_id]),
+            self._time(state.arrived_at),
+            self._time(times.first_called_at),
+            self._time(times.called_at),
+            self._time(times.started_at),
+            self._time(state.completed_at),
+            _minutes(visit.waiting()),
+            _minutes(visit.consultation()),
+            visit.patient_id,
+        ]
+        if names:
+            person = self._directory.person(visit.patient_id)
+            row.append(_inert(person.details.name) if person is not None else None)
+        return row
+
+    def _code(self, visit: Visit) -> str:
+        return self._directory.doctors[visit.doctor_id].code
+
+    def _time(self, at: datetime | None) -> str | None:
+        return self._encoder.time(at) if at is not None else None
+
+
+def _exported(told: Told) -> ExportedEvent:
+    row, meta = told.row, read_meta(told.row.meta)
+    known: dict[str, Any] = {name: getattr(told.record, name) for name in told.record.__struct_fields__}
+    return ExportedEvent(
+        **known,
+        patient_id=told.patient_id,
+        stream=str(row.originator_id),
+        version=row.originator_version,
+        role=meta.role,
+        command=meta.command,
+        command_id=meta.command_id,
+        correlation_id=meta.correlation_id,
+        recorded_at_utc=_exactly(row.recorded_at),
+        effective_at_utc=_exactly(meta.effective_at),
+    )
+
+
+def _line(said: msgspec.Struct) -> bytes:
+    return _encode(said) + b"\n"
+
+
+def _exactly(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _table(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _inert(text: str | None) -> str | None:
+    """What somebody typed, as a text in a spreadsheet, too."""
+    return f"'{text}" if text is not None and text.startswith(_FORMULA) else text
+
+
+def _minutes(span: timedelta | None) -> float | None:
+    return round(span.total_seconds() / 60, 1) if span is not None else None
