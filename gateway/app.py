@@ -15,6 +15,8 @@ import asyncpg
 import structlog
 from aiohttp import web
 
+from domain.audit.recorder import Recorder
+from domain.audit.writer import Writer as AuditWriter
 from domain.desk.desk import Desk
 from domain.desk.equipment import Equipment
 from domain.desk.streams import Streams
@@ -47,6 +49,7 @@ from projections.directory import Directory
 from projections.encoding import BOARD_FORMAT, Encoder
 from projections.freshness import Freshness
 from projections.history import History
+from projections.onlookers import Onlookers
 from projections.projector import Projector
 from projections.proof import Prover
 
@@ -165,21 +168,30 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             freshness=Freshness(readers, projector, clock.now),
             prover=Prover(boards, encoder),
             history=History(readers, vault, facts, encoder),
+            audit=Recorder(AuditWriter(url, clock.now), clock.now, uuid4),
+            onlookers=Onlookers(readers, facts, encoder),
             projector=projector,
             clock=clock,
             zone=zone,
             epoch=who.epoch(BOARD_FORMAT),
         )
         async with asyncio.TaskGroup() as loops:
-            endless = (projector.run(), clock.run(readers), parts.freshness.run(), parts.prover.run())
+            endless = (
+                projector.run(),
+                clock.run(readers),
+                parts.freshness.run(),
+                parts.prover.run(),
+                parts.audit.tell_denials(),
+            )
             following = [loops.create_task(loop) for loop in endless]
-            writing = loops.create_task(writer.run())
+            writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
             try:
                 yield parts
             finally:
                 writer.close()
+                parts.audit.close()
                 with suppress(asyncio.CancelledError):
-                    await writing
+                    await asyncio.gather(*writing)
                 for task in following:
                     task.cancel()
 
@@ -214,7 +226,8 @@ async def _introduced(connection: Connection, settings: Settings) -> tuple[Ident
 
 def application(settings: Settings, parts: Parts) -> web.Application:
     app = web.Application(
-        client_max_size=BODY_BYTES, middlewares=[problem.problems, access.guard(settings.allow_origin)]
+        client_max_size=BODY_BYTES,
+        middlewares=[problem.problems, access.count_denials, access.guard(settings.allow_origin)],
     )
     app[PARTS] = parts
     app[live_routes.FANOUT] = fanout = Fanout(parts)

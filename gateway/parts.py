@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from domain.audit.recorder import Recorder
 from domain.desk.desk import Desk
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
@@ -18,6 +19,7 @@ from projections.directory import Directory
 from projections.encoding import Encoder
 from projections.freshness import Freshness
 from projections.history import History
+from projections.onlookers import Onlookers
 from projections.projector import Projector
 from projections.proof import Prover
 
@@ -34,6 +36,8 @@ class Parts:
     freshness: Freshness
     prover: Prover
     history: History
+    audit: Recorder
+    onlookers: Onlookers
     projector: Projector
     clock: Clock
     zone: ZoneInfo

@@ -11,18 +11,31 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from domain.audit.looks import Format
 from gateway.rest.decode import body_type, path_variables
 from gateway.rest.route import Route
 from gateway.rest.routes import PREFIX, ROUTES
 
 VERSION: Final = "0.1.0"
 _REF: Final = "#/components/schemas/{name}"
-_PARAMETERS: Final[dict[str, tuple[type, str]]] = {
+_PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "date": (datetime.date, "Today, in the hospital's zone, where it is left out."),
     "doctor_id": (UUID, "Only this doctor."),
     "after": (int, "Only events after this sequence."),
     "limit": (int, "At most so many events, 1 to 1,000."),
+    "/audit?patient_id": (UUID, "Who saw this patient, and acted on them."),
+    "/audit?actor": (str, "What this person looked at, and did."),
+    "/audit?date": (datetime.date, "Who looked at this date's board, and what was done on it."),
+    "/audit?after": (str, "Only what comes after another page: its `next`."),
+    "/audit?limit": (int, "At most so many records, 1 to 1,000."),
+    "/audit?format": (Format, "Instead of what `Accept` says."),
     "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
+}
+
+
+_OTHERWISE: Final[dict[str, dict[str, str]]] = {
+    "text/csv": {"type": "string"},
+    "application/fhir+json": {"type": "object"},
 }
 
 
@@ -65,7 +78,8 @@ def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> di
     schema = schema_of[route.answers]
     if route.or_answers is not None:
         schema = {"oneOf": [schema, schema_of[route.or_answers]]}
-    answer = {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    answer: dict[str, Any] = {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    answer["content"] |= {media_type: {"schema": _OTHERWISE[media_type]} for media_type in route.also}
     responses: dict[str, Any] = {"200": answer}
     if route.creates:
         responses["201"] = answer
@@ -111,7 +125,7 @@ def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
 
 def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in (*route.parameters, "min_sequence") if route.read is not None else ():
-        kind, description = _PARAMETERS[name]
+        kind, description = _PARAMETERS.get(f"{route.path}?{name}") or _PARAMETERS[name]
         schema = msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
         yield {"name": name, "in": "query", "description": description, "schema": schema}
 

@@ -19,13 +19,15 @@ Read = Callable[[Parts, web.Request], Awaitable[web.Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold."""
+    """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold.
+    `also`: media types that it can be answered in, beside JSON."""
 
     method: str
     path: str
     summary: str
     answers: type
     or_answers: type | None = None
+    also: tuple[str, ...] = ()
     command: type[msgspec.Struct] | None = None
     read: Read | None = None
     body: type[msgspec.Struct] | None = None

@@ -17,13 +17,14 @@ from domain.postgres.connect import Connection
 from tests.conftest import Database
 from tests.log.writing import a_stream, draft, request, subject_of
 
-RECORD = ("event", "request", "store")
+RECORD = ("event", "request", "store", "access")
 VAULT = ("secret", "patient_key", "search_token", "claim")
 TABLES = (*RECORD, *VAULT, "migration")
 COLUMN = {
     "event": "position",
     "request": "key",
     "store": "timezone",
+    "access": "position",
     "secret": "name",
     "patient_key": "wrapped",
     "search_token": "token",
@@ -51,6 +52,9 @@ async def something_to_lose(writer: Writer, admin: Connection) -> None:
     patient = subject_of(stream)
     changes = [VaultChange(action, patient, b"value") for action in ("key", "token", "claim")]
     await writer.append([draft(stream, 1)], changes, request())
+    await admin.execute(
+        "SELECT daysheet.record_access('{reader/1}', '{1}', '{patient-viewed@1}', '{NULL}', '{NULL}', '{x}', '{x}')"
+    )
     await admin.execute("SELECT daysheet.introduce(gen_random_uuid(), 'Asia/Kolkata', 'check', '{search}', '{x}')")
     for table in TABLES:
         assert await admin.fetchval(f"SELECT count(*) FROM daysheet.{table}") > 0
@@ -126,7 +130,7 @@ async def test_the_app_may_call_these_functions_and_no_other(app: Connection) ->
         "SELECT proname FROM pg_proc WHERE pronamespace = 'daysheet'::regnamespace "
         "AND has_function_privilege(oid, 'EXECUTE') ORDER BY proname"
     )
-    assert [row["proname"] for row in mine] == ["append", "finish_erasures", "introduce"]
+    assert [row["proname"] for row in mine] == ["append", "finish_erasures", "introduce", "record_access"]
 
 
 async def test_the_owner_of_the_tables_cannot_log_in(admin: Connection) -> None:
