@@ -12,6 +12,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+import msgspec
+
 from domain.audit import codec
 from domain.log import read as log_read
 from domain.log.codec import Recorded as RecordedEvent
@@ -55,7 +57,7 @@ _AN_INVERTED_INDEX_IS_ONLY_READ_SO: Final = "SET LOCAL enable_bitmapscan = on; S
 _BY: Final = f"""
 WITH wanted AS (
     (SELECT a.position FROM daysheet.access a
-     WHERE {_ACTOR.format("a")} = $3 AND a.position > $1 ORDER BY a.position LIMIT $2)
+     WHERE {_ACTOR.format("a")} = encode($3, 'escape') AND a.position > $1 ORDER BY a.position LIMIT $2)
     UNION
     ({_GAPS})
 )
@@ -73,7 +75,7 @@ ORDER BY e.position LIMIT $2
 """
 _EVENTS_BY: Final = f"""
 SELECT {log_read.COLUMNS} FROM daysheet.event e
-WHERE {_ACTOR.format("e")} = $3 AND e.position > $1 ORDER BY e.position LIMIT $2
+WHERE {_ACTOR.format("e")} = encode($3, 'escape') AND e.position > $1 ORDER BY e.position LIMIT $2
 """
 
 
@@ -95,7 +97,7 @@ async def looks_at(pool: Pool, day: date, *, after: int, limit: int) -> list[cod
 
 async def looks_by(pool: Pool, actor: str, *, after: int, limit: int) -> list[codec.Recorded]:
     """Raises NewerEvent."""
-    return [codec.recorded(row) for row in await pool.fetch(_BY, after, limit, actor)]
+    return [codec.recorded(row) for row in await pool.fetch(_BY, after, limit, _as_stored(actor))]
 
 
 async def of_streams(pool: Pool, streams: Collection[str]) -> list[codec.Recorded]:
@@ -109,9 +111,14 @@ async def events_about(pool: Pool, subjects: Sequence[UUID], *, after: int, limi
 
 
 async def events_by(pool: Pool, actor: str, *, after: int, limit: int) -> list[RecordedEvent]:
-    return [log_read.recorded(row) for row in await pool.fetch(_EVENTS_BY, after, limit, actor)]
+    return [log_read.recorded(row) for row in await pool.fetch(_EVENTS_BY, after, limit, _as_stored(actor))]
 
 
 async def commitments(pool: Pool, patient_id: PatientId) -> list[RecordedEvent]:
     """All events of all of a patient's days: every appointment ever booked for them is among them."""
     return await log_read.kind(pool, f"{PATIENT_DAY}/{patient_id}")
+
+
+def _as_stored(actor: str) -> bytes:
+    """As it stands between its quotes in the JSON of meta."""
+    return msgspec.json.encode(actor)[1:-1]
