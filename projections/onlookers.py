@@ -170,8 +170,9 @@ class Onlookers:
         """None for a row that is not what was asked for, or that is told with another."""
         look, end = row.look, watch.get(2)
         if isinstance(look, looks.RecordingInterrupted):
-            ours = asked.actor in (None, row.meta.actor)
-            return self._record(row, "recording-interrupted") if look.lost or ours else None
+            # What was lost could have been anybody's. What only came late is there.
+            told = look.lost or asked.actor == row.meta.actor
+            return self._record(row, "recording-interrupted") if told else None
         if asked.actor not in (None, row.meta.actor) or (row.version == 2 and 1 in watch):
             return None
         if asked.date is not None and getattr(look, "date", None) != asked.date:

@@ -1,4 +1,4 @@
-"""What the stored looks in golden.json say: of each type one with all of its fields, and one without what it may lack."""
+"""What the stored looks in golden.json say: of each type one with all its fields, and one without what it may lack."""
 
 from __future__ import annotations
 
