@@ -79,6 +79,11 @@ class Recorder:
         self.put(look, viewer, stream=stream, version=1)
         return Watch(self, viewer, stream)
 
+    async def settled(self) -> None:
+        """Whoever asks who looked, is to see what this process has recorded so far; for which they wait as long as
+        whoever looks something up."""
+        await self._writer.settled(seconds=RECORDED_WITHIN_SECONDS)
+
     def denied(self, viewer: Viewer) -> None:
         for refused, look in self._denials.count(viewer, self._now()):
             self._note(look, refused)

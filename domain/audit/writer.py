@@ -91,6 +91,11 @@ class Writer:
             self._wake.set()
         return waiting.recorded
 
+    async def settled(self, *, seconds: float) -> None:
+        """Returns when all that was put so far is on disk, or after so many seconds."""
+        if self._queue:
+            await asyncio.wait([self._queue[-1].recorded], timeout=seconds)
+
     async def run(self) -> None:
         """Until close(), and then until nothing waits, at most for CLOSE_SECONDS."""
         try:

@@ -56,6 +56,7 @@ async def audit(parts: Parts, request: web.Request) -> web.Response:
     values = query(request, **_QUERY)
     form, after, limit = _format(request, values), _after(values), _limit(values)
     await parts.projector.reached(values.get("min_sequence", 0), seconds=READ_WAITS_SECONDS)
+    await parts.audit.settled()
     asked = await _asked(parts, values)
     records, following = await parts.onlookers.page(asked, after=after, limit=limit)
     look = AuditViewed(

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from domain.audit.looks import PatientViewed, SubscriptionEnded, SubscriptionSta
 from domain.audit.recorder import OURSELVES, Recorder
 from domain.audit.writer import CLOSE_SECONDS
 from domain.postgres.connect import Connection
+from domain.rules.ids import DoctorId
 from tests.audit.recording import CLERK, DAY, a_look, gaps, recording, refusing, stored, there_are
 from tests.conftest import Database
 
@@ -177,11 +179,26 @@ async def test_connections_that_die_lose_nothing_and_record_nothing_twice(
         return 0
 
     looked = sum(await asyncio.gather(*(look_on() for _ in range(4)), kill(6)))
+    await there_are(admin, looked)
     rows = await stored(admin)
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))
     assert [row.version for row in rows] == list(range(1, len(rows) + 1))
     assert sum(isinstance(row.look, PatientViewed) for row in rows) == looked
     assert sum(gap.lost for gap in await gaps(admin)) == 0
+
+
+async def test_three_thousand_monitors_that_come_and_go_during_an_outage_all_find_room(
+    recorder: Recorder, admin: Connection, impatient: None
+) -> None:
+    a_whole_filter = SubscriptionStarted(date=DAY, sequence=3, doctors=tuple(DoctorId(uuid4()) for _ in range(20)))
+    async with refusing(admin):
+        watches = [recorder.began(CLERK, a_whole_filter) for _ in range(3_000)]
+        for watch in watches:
+            watch.ended(ENDED)
+        await recorder.looked(CLERK, a_look())  # in vain, by now
+    await there_are(admin, 6_002)
+    (gap,) = await gaps(admin)
+    assert (gap.lost, gap.late) == (0, 6_001)
 
 
 async def test_what_waits_is_recorded_before_a_server_is_gone(database: Database, admin: Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -50,7 +49,7 @@ async def test_a_server_that_stops_ends_what_was_watched_and_one_that_is_killed_
     await stays.an_appointment(await stays.a_doctor(), patient := await stays.a_patient())
     for server, view in ((stops, "public"), (dies, "full")):
         await subscribe(server, today, view=view)
-    await asyncio.sleep(0.3)
+    await dies.get(f"/audit?date={today}")  # by now it has recorded what it showed
     assert await stops.stop() == 0
     dies.kill()
     await dies.process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import warnings
 from typing import Any
@@ -71,7 +70,6 @@ async def test_what_happened_around_a_patient_is_a_valid_bundle_of_audit_events(
         await monitor.receive_json()
         await monitor.send_json({"action": "unsubscribe"})
         await monitor.receive_json()
-    await asyncio.sleep(0.2)
     await hospital.get(f"/audit?patient_id={patient}")
     await hospital.post(f"/patients/{patient}/erase", {"reason": "asked for it"})
     told = await bundle(hospital, f"patient_id={patient}")
