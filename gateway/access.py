@@ -10,13 +10,18 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from domain.audit.codec import Viewer
 from domain.desk.outcome import Asker
+from gateway.parts import PARTS
 from gateway.rest.problem import Problem
 from gateway.settings import is_loopback
 
+NOBODY: Final = "unknown"
+"""Who is refused before anybody knows who it is."""
+DENIALS: Final = frozenset({401, 403})
 KEY_LENGTH: Final = 200
 CORRELATION_LENGTH: Final = 200
-_EXPOSED: Final = "Idempotency-Replayed, Retry-After"
+_EXPOSED: Final = "Idempotency-Replayed, Link, Retry-After"
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 _HEADERS: Final = "Content-Type, Idempotency-Key, Authorization, X-Request-ID"
 PREFLIGHT_SECONDS: Final = 600
@@ -33,13 +38,23 @@ def asker(request: web.Request) -> Asker:
         raise Problem(
             400, "invalid_request", f"Idempotency-Key has 1 to {KEY_LENGTH} characters", key="Idempotency-Key"
         )
-    correlation_id = request.headers.get("X-Request-ID")
-    return Asker(
-        actor="developer",
-        role="developer",
-        idempotency_key=key,
-        correlation_id=correlation_id[:CORRELATION_LENGTH] if correlation_id and _is_text(correlation_id) else None,
-    )
+    return Asker(actor="developer", role="developer", idempotency_key=key, correlation_id=_correlation_id(request))
+
+
+def viewer(request: web.Request) -> Viewer:
+    """Who is about to look at something."""
+    return Viewer(actor="developer", role="developer", address=request.remote, correlation_id=_correlation_id(request))
+
+
+@web.middleware
+async def count_denials(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Stands outside whatever refuses, and within what turns refusals into answers."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        if problem.status in DENIALS:
+            request.app[PARTS].audit.denied(Viewer(actor=NOBODY, role=NOBODY, address=request.remote))
+        raise
 
 
 def guard(allowed_origins: tuple[str, ...]) -> Middleware:
@@ -93,6 +108,11 @@ def _may_come_from(origin: str, request: web.Request, allowed: frozenset[str]) -
     except ValueError:  # of what only looks like IPv6
         return False
     return parts.scheme in ("http", "https") and parts.hostname is not None and is_loopback(parts.hostname)
+
+
+def _correlation_id(request: web.Request) -> str | None:
+    told = request.headers.get("X-Request-ID")
+    return told[:CORRELATION_LENGTH] if told and _is_text(told) else None
 
 
 def _is_text(header: str) -> bool:

@@ -15,6 +15,8 @@ import asyncpg
 import structlog
 from aiohttp import web
 
+from domain.audit.recorder import Recorder
+from domain.audit.writer import Writer as AuditWriter
 from domain.desk.desk import Desk
 from domain.desk.equipment import Equipment
 from domain.desk.streams import Streams
@@ -51,6 +53,7 @@ from projections.encoding import BOARD_FORMAT, Encoder
 from projections.export import Export
 from projections.freshness import Freshness
 from projections.history import History
+from projections.onlookers import Onlookers
 from projections.projector import Behind, Projector
 from projections.proof import Prover
 
@@ -182,6 +185,8 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             prover=Prover(boards, encoder),
             history=history,
             export=Export(readers, history, directory, facts, encoder, store_id=who.store_id, zone=zone),
+            audit=Recorder(AuditWriter(url, clock.now), clock.now, uuid4),
+            onlookers=Onlookers(readers, facts, encoder),
             projector=projector,
             outside=outside,
             clock=clock,
@@ -190,9 +195,15 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             downtime=downtime,
         )
         async with asyncio.TaskGroup() as loops:
-            endless = (projector.run(), clock.run(readers), parts.freshness.run(), parts.prover.run())
+            endless = (
+                projector.run(),
+                clock.run(readers),
+                parts.freshness.run(),
+                parts.prover.run(),
+                parts.audit.tell_denials(),
+            )
             following = [loops.create_task(loop) for loop in endless]
-            writing = loops.create_task(writer.run())
+            writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
             try:
                 if outside is not None:
                     await outside.erase_again(desk, projector)
@@ -202,8 +213,9 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
                 yield parts
             finally:
                 writer.close()
+                parts.audit.close()
                 with suppress(asyncio.CancelledError):
-                    await writing
+                    await asyncio.gather(*writing)
                 if downtime is not None:
                     await _last_sheets(downtime, projector, readers)
                 for task in following:
@@ -247,7 +259,8 @@ async def _introduced(connection: Connection, settings: Settings) -> tuple[Ident
 
 def application(settings: Settings, parts: Parts) -> web.Application:
     app = web.Application(
-        client_max_size=BODY_BYTES, middlewares=[problem.problems, access.guard(settings.allow_origin)]
+        client_max_size=BODY_BYTES,
+        middlewares=[problem.problems, access.count_denials, access.guard(settings.allow_origin)],
     )
     app[PARTS] = parts
     app[live_routes.FANOUT] = fanout = Fanout(parts)

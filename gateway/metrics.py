@@ -35,6 +35,8 @@ class _Readings(Collector):
         yield self._gauge("monitors", "WebSocket connections.", len(monitors))
         if parts.outside is not None:
             yield self._gauge("erasures_pending", "Erasures not kept outside yet.", parts.outside.pending)
+        yield self._gauge("looks_waiting", "Looks at patient data that wait to be recorded.", parts.audit.waiting)
+        yield self._counter("looks_lost", "Looks at patient data that there was no room to keep.", parts.audit.lost)
         yield self._counter("board_proofs", "Boards compared with the log.", prover.proofs)
         yield self._counter("board_differences", "Boards that were not what the log says.", prover.differences)
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from domain.audit.recorder import Recorder
 from domain.desk.desk import Desk
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
@@ -21,6 +22,7 @@ from projections.encoding import Encoder
 from projections.export import Export
 from projections.freshness import Freshness
 from projections.history import History
+from projections.onlookers import Onlookers
 from projections.projector import Projector
 from projections.proof import Prover
 
@@ -38,6 +40,8 @@ class Parts:
     prover: Prover
     history: History
     export: Export
+    audit: Recorder
+    onlookers: Onlookers
     projector: Projector
     outside: Outside | None
     clock: Clock

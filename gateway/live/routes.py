@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from domain.rules.ids import DoctorId
+from gateway.access import viewer
 from gateway.live.fanout import Fanout
 from gateway.live.socket import Monitor
 from gateway.parts import PARTS
@@ -32,7 +33,7 @@ async def _one_doctor(request: web.Request) -> web.StreamResponse:
 async def _serve(request: web.Request, doctor_id: DoctorId | None) -> web.StreamResponse:
     if not web.WebSocketResponse().can_prepare(request):
         raise Problem(400, "invalid_request", "this is a WebSocket: connect to it as RFC 6455 says, by ws://")
-    monitor = Monitor(request.app[PARTS], request.app[FANOUT], doctor_id)
+    monitor = Monitor(request.app[PARTS], request.app[FANOUT], doctor_id, viewer(request))
     monitors = request.app[MONITORS]
     monitors.add(monitor)
     try:

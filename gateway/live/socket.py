@@ -11,6 +11,9 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from domain.audit.codec import Viewer
+from domain.audit.looks import SubscriptionEnded, SubscriptionStarted
+from domain.audit.recorder import Watch
 from domain.log import read
 from domain.log.codec import NewerEvent
 from domain.postgres.connect import FAULTS
@@ -63,13 +66,17 @@ class Monitor:
         "_stream",
         "_told_live",
         "_transport",
+        "_viewer",
         "_was_wrong",
+        "_watch",
         "_writer",
         "window_bits",
     )
 
-    def __init__(self, parts: Parts, fanout: Fanout, doctor_id: DoctorId | None) -> None:
-        self._parts, self._fanout, self._doctor_id = parts, fanout, doctor_id
+    def __init__(self, parts: Parts, fanout: Fanout, doctor_id: DoctorId | None, viewer: Viewer) -> None:
+        self._parts, self._fanout, self._doctor_id, self._viewer = parts, fanout, doctor_id, viewer
+        self._watch: Watch | None = None
+        """The record of what is being shown, to be ended with it."""
         # Compression is agreed on, and what comes is inflated; what goes is deflated once for all: see frames.py.
         self._socket = web.WebSocketResponse(
             heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES + 1, compress=True, timeout=CLOSE_SECONDS
@@ -166,6 +173,7 @@ class Monitor:
             self._reply(Error(code="too_many_subscriptions", message="too many different choices of doctors are shown"))
             return
         self._stream = stream
+        self._watch = self._parts.audit.began(self._viewer, self._started(message, view))
         self._seen, self._beginning = -1, True
         if resumes and message.resume is not None and message.resume.sequence <= stream.channel.sequence:
             self._seen = message.resume.sequence
@@ -173,6 +181,20 @@ class Monitor:
             self._beat_every(message.heartbeat)
         self._aside = self._told_live != self._parts.freshness.live
         self.offer()
+
+    def _started(self, message: Subscribe, view: View) -> SubscriptionStarted:
+        """For the record. A department that no doctor belongs to shows nothing, and may be anything at all that
+        somebody typed: it is not kept."""
+        known = view.department in {card.department for card in self._parts.directory.doctors.values()}
+        doctors = tuple(sorted(view.doctors)) if view.doctors is not None else None
+        return SubscriptionStarted(
+            date=message.date,
+            sequence=self._parts.projector.position,
+            doctor_id=view.doctor_id,
+            doctors=doctors if known or view.department is None else (),
+            department=view.department if known else None,
+            public=view.public,
+        )
 
     async def _can_go_on_from(self, resume: Resume | None) -> bool:
         """Whether the log has had this state. If it has and this worker has not, it is waited for: nobody goes back
@@ -196,6 +218,9 @@ class Monitor:
             self._heartbeat.cancel()
             self._heartbeat = None
         if self._date is not None:
+            if self._watch is not None:
+                self._watch.ended(SubscriptionEnded(date=self._date, sequence=self._parts.projector.position))
+                self._watch = None
             self._parts.boards.release(self._date)
             self._date = None
         self._beginning = self._was_wrong = self._heartbeat_due = self._aside = False

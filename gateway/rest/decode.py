@@ -104,7 +104,12 @@ def path_value(name: str, text: str) -> UUID | datetime.date:
     return converted
 
 
-_WHAT: Final[Mapping[type, str]] = {UUID: "a UUID", datetime.date: "a date (YYYY-MM-DD)", int: "a whole number from 0"}
+_WHAT: Final[Mapping[type, str]] = {
+    UUID: "a UUID",
+    datetime.date: "a date (YYYY-MM-DD)",
+    int: "a whole number from 0",
+    str: "a text",
+}
 
 
 def _converted(name: str, text: str, wanted: type) -> Any:

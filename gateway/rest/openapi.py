@@ -11,8 +11,9 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from domain.audit.looks import Format
+from gateway.rest import export
 from gateway.rest.decode import body_type, path_variables
-from gateway.rest.export import Format
 from gateway.rest.route import Route
 from gateway.rest.routes import PREFIX, ROUTES
 
@@ -23,9 +24,24 @@ _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "doctor_id": (UUID, "Only this doctor."),
     "after": (int, "Only events after this sequence."),
     "limit": (int, "At most so many events, 1 to 1,000."),
-    "format": (Format, "Events as lines of JSON, or appointments with their times as a table; ndjson if left out."),
-    "names": (bool, "In a table also who the patients are, as they are registered now."),
+    "/queue/{date}/export?format": (
+        export.Format,
+        "Events as lines of JSON, or appointments with their times as a table; ndjson if left out.",
+    ),
+    "/queue/{date}/export?names": (bool, "In a table also who the patients are, as they are registered now."),
+    "/audit?patient_id": (UUID, "Who saw this patient, and acted on them."),
+    "/audit?actor": (str, "What this person looked at, and did."),
+    "/audit?date": (datetime.date, "Who looked at this date's board, and what was done on it."),
+    "/audit?after": (str, "Only what comes after another page: its `next`."),
+    "/audit?limit": (int, "At most so many records, 1 to 1,000."),
+    "/audit?format": (Format, "Instead of what `Accept` says."),
     "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
+}
+
+
+_OTHERWISE: Final[dict[str, dict[str, str]]] = {
+    "text/csv": {"type": "string"},
+    "application/fhir+json": {"type": "object"},
 }
 
 
@@ -72,6 +88,7 @@ def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> di
     if route.media_types:
         content = {media_type: {"schema": {"type": "string"}} for media_type in route.media_types}
         content[route.media_types[0]]["x-itemSchema"] = schema  # as OpenAPI 3.2 says it without the x
+    content |= {media_type: {"schema": _OTHERWISE[media_type]} for media_type in route.also}
     answer = {"description": "Done", "content": content}
     responses: dict[str, Any] = {"200": answer}
     if route.creates:
@@ -120,7 +137,7 @@ def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
 
 def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in (*route.parameters, "min_sequence") if route.read is not None else ():
-        kind, description = _PARAMETERS[name]
+        kind, description = _PARAMETERS.get(f"{route.path}?{name}") or _PARAMETERS[name]
         schema = msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
         yield {"name": name, "in": "query", "description": description, "schema": schema}
 

@@ -9,11 +9,13 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from domain.audit.looks import BoardViewed, DayEventsViewed, HistoryViewed, PatientsSearched, PatientViewed
 from domain.log import read
 from domain.rules.commands import Name
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_of
 from domain.rules.refusals import UnknownAppointment, UnknownDoctor
 from domain.vault.search import having_all
+from gateway.access import viewer
 from gateway.live.envelopes import snapshot_pieces
 from gateway.rest.answer import READ_WAITS_SECONDS, doctor_card, json_response, patient_card
 from gateway.rest.decode import body_of, path_value, query
@@ -57,7 +59,9 @@ async def doctor(parts: Parts, request: web.Request) -> web.Response:
 async def patient(parts: Parts, request: web.Request) -> web.Response:
     patient_id = PatientId(path_value("patient_id", request.match_info["patient_id"]))  # type: ignore[arg-type]
     await _wait(parts, request)
-    return json_response(await patient_card(parts, patient_id))
+    card = await patient_card(parts, patient_id)
+    await parts.audit.looked(viewer(request), PatientViewed(patient_id=patient_id))
+    return json_response(card)
 
 
 class SearchPatients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +80,8 @@ async def search(parts: Parts, request: web.Request) -> web.Response:
     await parts.directory.have(patient_ids)
     people = [person for patient_id in patient_ids if (person := parts.directory.person(patient_id))]
     people.sort(key=lambda person: person.details.name)
+    shown = tuple(person.patient_id for person in people)
+    await parts.audit.looked(viewer(request), PatientsSearched(patients=shown))
     return json_response({"patients": [person.card() for person in people]})
 
 
@@ -109,6 +115,7 @@ async def appointment_history(parts: Parts, request: web.Request) -> web.Respons
     events = await parts.history.of_appointment(appointment_id)
     if not events:
         raise UnknownAppointment
+    await parts.audit.looked(viewer(request), HistoryViewed(appointment_id=appointment_id))
     return json_response({"events": events})
 
 
@@ -120,9 +127,13 @@ async def day_events(parts: Parts, request: web.Request) -> web.Response:
     limit = values.get("limit", EVENTS_AT_MOST)
     if not 1 <= limit <= EVENTS_AT_MOST:
         raise Problem(400, "invalid_request", f"`limit` is 1 to {EVENTS_AT_MOST}", key="limit")
-    events = await parts.history.of_day(day, after=values.get("after", 0), limit=limit + 1)
+    after = values.get("after", 0)
+    events = await parts.history.of_day(day, after=after, limit=limit + 1)
     following = events[limit - 1].sequence if len(events) > limit else None
-    return json_response({"events": events[:limit], "next": following})
+    shown = events[:limit]
+    up_to = shown[-1].sequence if shown else after
+    await parts.audit.looked(viewer(request), DayEventsViewed(date=day, after=after, up_to=up_to))
+    return json_response({"events": shown, "next": following})
 
 
 async def queue(parts: Parts, request: web.Request) -> web.Response:
@@ -134,4 +145,6 @@ async def queue(parts: Parts, request: web.Request) -> web.Response:
         await doctor_card(parts, doctor_id)
     board = await parts.boards.get(day)
     body = b"".join(snapshot_pieces(parts, board, View(doctor_id=doctor_id)))
+    look = BoardViewed(date=day, sequence=parts.projector.position, doctor_id=doctor_id)
+    await parts.audit.looked(viewer(request), look)
     return web.Response(body=body, content_type="application/json")

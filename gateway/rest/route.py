@@ -21,7 +21,8 @@ Read = Callable[[Parts, web.Request], Awaitable[web.StreamResponse]]
 class Route:
     """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold.
 
-    `media_types`: of an answer that is a stream of text; then `answers` is what a line of the first of them holds.
+    `also`: media types that it can be answered in, beside JSON. `media_types`: of an answer that is a stream of text;
+    then `answers` is what a line of the first of them holds.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Route:
     summary: str
     answers: type
     or_answers: type | None = None
+    also: tuple[str, ...] = ()
     command: type[msgspec.Struct] | None = None
     read: Read | None = None
     body: type[msgspec.Struct] | None = None

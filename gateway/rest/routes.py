@@ -9,7 +9,7 @@ from aiohttp import web
 
 from domain.rules import commands, refusals
 from domain.rules.refusals import Refusal
-from gateway.rest import export, reads
+from gateway.rest import audit, export, fhir, reads
 from gateway.rest.route import Route
 from projections import shapes
 
@@ -341,7 +341,20 @@ _EVENTS: Final = (
     ),
 )
 
-ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS)
+_AUDIT: Final = (
+    Route(
+        method="GET",
+        path="/audit",
+        summary="Who saw a patient, who looked at a date, what somebody did; oldest first",
+        read=audit.audit,
+        parameters=("patient_id", "actor", "date", "after", "limit", "format"),
+        answers=audit.Audit,
+        also=("text/csv", fhir.MEDIA_TYPE),
+        refuses=(refusals.UnknownPatient,),
+    ),
+)
+
+ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS, *_AUDIT)
 
 
 def add_routes(app: web.Application) -> None:

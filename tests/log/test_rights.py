@@ -17,7 +17,7 @@ from domain.postgres.connect import Connection
 from tests.conftest import Database
 from tests.log.writing import a_stream, draft, request, subject_of
 
-RECORD = ("event", "request", "store", "master_key")
+RECORD = ("event", "request", "store", "master_key", "access")
 VAULT = ("secret", "patient_key", "search_token", "claim")
 TABLES = (*RECORD, *VAULT, "migration")
 COLUMN = {
@@ -25,6 +25,7 @@ COLUMN = {
     "request": "key",
     "store": "timezone",
     "master_key": "number",
+    "access": "position",
     "secret": "name",
     "patient_key": "wrapped",
     "search_token": "token",
@@ -52,6 +53,9 @@ async def something_to_lose(writer: Writer, admin: Connection) -> None:
     patient = subject_of(stream)
     changes = [VaultChange(action, patient, b"value") for action in ("key", "token", "claim")]
     await writer.append([draft(stream, 1)], changes, request())
+    await admin.execute(
+        "SELECT daysheet.record_access('{reader/1}', '{1}', '{patient-viewed@1}', '{NULL}', '{NULL}', '{x}', '{x}')"
+    )
     await admin.execute("SELECT daysheet.introduce(gen_random_uuid(), 'Asia/Kolkata', 'check', '{search}', '{x}')")
     for table in TABLES:
         assert await admin.fetchval(f"SELECT count(*) FROM daysheet.{table}") > 0
@@ -132,6 +136,7 @@ async def test_the_app_may_call_these_functions_and_no_other(app: Connection) ->
         "append",
         "finish_erasures",
         "introduce",
+        "record_access",
         "rewrap",
         "rewrap_secrets",
     ]
