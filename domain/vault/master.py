@@ -69,11 +69,11 @@ def read_master_key(given: str | None, file: Path, *, may_make: bool) -> MasterK
             f"this store has a master key already, and {file} is not there: bring the file back, "
             "or set DAYSHEET_MASTER_KEY"
         )
-    _make(file)
+    make_key_file(file)
     return read_master_key(None, file, may_make=False)
 
 
-def _make(file: Path) -> None:
+def make_key_file(file: Path) -> None:
     """A new key. It appears in one step, whole; where two servers make one at once, there is only the first's."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, unnamed = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600
