@@ -36,6 +36,25 @@ class _Readings(Collector):
         yield self._counter("board_proofs", "Boards compared with the log.", prover.proofs)
         yield self._counter("board_differences", "Boards that were not what the log says.", prover.differences)
 
+        yield from self._ledger()
+
+    def _ledger(self) -> Iterable[Metric]:
+        sealer = self._app[PARTS].sealer
+        yield self._gauge(
+            "ledger_sealing", "Whether this process is the one that seals.", bool(sealer and sealer.elected)
+        )
+        if sealer is None:
+            return
+        for name, help_text, rows in (
+            ("ledger_sealed", "Rows of a log that are sealed.", sealer.sealed),
+            ("ledger_unsealed", "Rows of a log that are not sealed yet.", sealer.unsealed),
+        ):
+            family = GaugeMetricFamily(f"daysheet_{name}", help_text, labels=["worker", "log"])
+            for log, number in rows.items():
+                family.add_metric([self._worker, log], number)
+            yield family
+        yield self._counter("ledger_faults", "Logs found that do not fit what was sealed of them.", sealer.faults)
+
     def _gauge(self, name: str, help_text: str, value: float) -> Metric:
         family = GaugeMetricFamily(f"daysheet_{name}", help_text, labels=["worker"])
         family.add_metric([self._worker], value)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from domain.desk.desk import Desk
+from domain.ledger.sealer import Sealer
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
@@ -38,6 +39,8 @@ class Parts:
     clock: Clock
     zone: ZoneInfo
     epoch: str
+    sealer: Sealer | None
+    """None where this server does not have the ledger's key."""
 
     def now(self) -> datetime:
         return self.clock.now()

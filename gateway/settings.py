@@ -51,6 +51,8 @@ class Settings:
     worker: int = 0
     """Which of several workers this process is, from 1. A process that serves alone is 0."""
     master_key: str | None = field(default=None, repr=False)
+    ledger_key: str | None = field(default=None, repr=False)
+    checkpoint_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):

@@ -31,8 +31,8 @@ from gateway.settings import CannotListen, Settings, SettingsError
 SERVES: Final = "Daysheet serves "
 FAILS: Final = "daysheet: "
 
-CONNECTIONS: Final = READERS + 2
-"""To the database, per worker: those to read with, one to write, one to follow."""
+CONNECTIONS: Final = READERS + 3
+"""To the database, per worker: those to read with, one to write, one to follow, one to seal."""
 SETTLED_SECONDS: Final = 30.0
 """Who lived that long did not die of what killed the one before."""
 DEATHS_IN_A_ROW: Final = 8

@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import migrate, serve, watch
+from gateway.cli import checkpoint, migrate, proof, serve, verify, watch
 
 app = App(
     name="daysheet",
@@ -20,6 +20,9 @@ app.command(serve.serve)
 app.command(serve.worker, show=False)
 app.command(migrate.migrate)
 app.command(watch.watch)
+app.command(checkpoint.checkpoint)
+app.command(proof.proof)
+app.command(verify.verify)
 
 
 def _log_to_stderr() -> None:

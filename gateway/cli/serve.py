@@ -27,6 +27,7 @@ def serve(
     timezone: str | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     workers: int = 1,
+    checkpoint_dir: Path | None = None,
 ) -> None:
     """Serve queues.
 
@@ -48,6 +49,8 @@ def serve(
         A further web origin whose pages may connect, such as https://board.example.
     workers
         Processes that share the port, 1 to 64: for more monitors than one core can serve.
+    checkpoint_dir
+        Where the ledger's newest checkpoints are written every minute: a folder that is kept elsewhere.
     """
     try:
         settings = Settings(
@@ -60,6 +63,8 @@ def serve(
             demo=demo,
             workers=workers,
             master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
+            ledger_key=os.environ.get("DAYSHEET_LEDGER_KEY"),
+            checkpoint_dir=checkpoint_dir and checkpoint_dir.absolute(),
         )
     except EXPECTED as error:
         fail(error)

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from gateway.rest.decode import body_type, path_variables
+from gateway.rest.decode import PATH_TYPES, body_type, path_variables
 from gateway.rest.route import Route
 from gateway.rest.routes import PREFIX, ROUTES
 
@@ -22,6 +22,10 @@ _PARAMETERS: Final[dict[str, tuple[type, str]]] = {
     "doctor_id": (UUID, "Only this doctor."),
     "after": (int, "Only events after this sequence."),
     "limit": (int, "At most so many events, 1 to 1,000."),
+    "log": (str, "Which log: event, where it is left out."),
+    "size": (int, "Of the checkpoint of this size; of the newest where it is left out."),
+    "from": (int, "The size of the older checkpoint."),
+    "to": (int, "The size of the newer checkpoint; the newest where it is left out."),
     "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
 }
 
@@ -65,7 +69,8 @@ def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> di
     schema = schema_of[route.answers]
     if route.or_answers is not None:
         schema = {"oneOf": [schema, schema_of[route.or_answers]]}
-    answer = {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    media_type = "text/plain" if route.text else "application/json"
+    answer = {"description": "Done", "content": {media_type: {"schema": schema}}}
     responses: dict[str, Any] = {"200": answer}
     if route.creates:
         responses["201"] = answer
@@ -89,6 +94,8 @@ def _problems(route: Route) -> dict[str, list[str]]:
     codes: dict[str, list[str]] = {"400": ["invalid_request"], "403": ["forbidden"]}
     for refusal in route.refuses:
         codes.setdefault("404" if refusal.code.startswith("unknown_") else "409", []).append(refusal.code)
+    if route.not_found:
+        codes.setdefault("404", []).extend(route.not_found)
     if route.command is not None or route.body is not None:
         codes |= {"408": ["request_timeout"], "413": ["too_large"], "415": ["unsupported_media_type"]}
     if route.command is not None:
@@ -100,20 +107,24 @@ def _problems(route: Route) -> dict[str, list[str]]:
 
 
 def _name(route: Route) -> str:
+    if route.name is not None:
+        return route.name
     return route.command.__name__ if route.command is not None else f"Read{route.answers.__name__}"
 
 
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in path_variables(route.path):
-        kind = datetime.date if name == "date" else UUID
-        yield {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(kind)}
+        yield {"name": name, "in": "path", "required": True, "schema": _schema(PATH_TYPES.get(name, UUID))}
 
 
 def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in (*route.parameters, "min_sequence") if route.read is not None else ():
         kind, description = _PARAMETERS[name]
-        schema = msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
-        yield {"name": name, "in": "query", "description": description, "schema": schema}
+        yield {"name": name, "in": "query", "description": description, "schema": _schema(kind)}
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    return msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
 
 
 _IDEMPOTENCY_KEY: Final = {

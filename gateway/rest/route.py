@@ -32,6 +32,12 @@ class Route:
     parameters: tuple[str, ...] = ()
     creates: bool = False
     refuses: tuple[type[Refusal], ...] = ()
+    not_found: tuple[str, ...] = ()
+    """Codes of its own that are 404."""
+    text: bool = False
+    """Answers text/plain."""
+    name: str | None = None
+    """Where what it answers does not name it."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         parts = request.app[PARTS]

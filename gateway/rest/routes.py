@@ -9,7 +9,7 @@ from aiohttp import web
 
 from domain.rules import commands, refusals
 from domain.rules.refusals import Refusal
-from gateway.rest import reads
+from gateway.rest import ledger, reads
 from gateway.rest.route import Route
 from projections import shapes
 
@@ -332,7 +332,50 @@ _EVENTS: Final = (
     ),
 )
 
-ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS)
+_LEDGER: Final = (
+    Route(
+        method="GET",
+        path="/ledger/checkpoint",
+        summary="A signed checkpoint: the newest, or that of a size",
+        read=ledger.checkpoint,
+        parameters=("log", "size"),
+        answers=str,
+        text=True,
+        name="ReadCheckpoint",
+        not_found=("not_sealed",),
+    ),
+    Route(
+        method="GET",
+        path="/ledger/key",
+        summary="The verifier key that checkpoints are checked with",
+        read=ledger.key,
+        parameters=("log",),
+        answers=str,
+        text=True,
+        name="ReadLedgerKey",
+        not_found=("no_ledger_key",),
+    ),
+    Route(
+        method="GET",
+        path="/ledger/events/{sequence}/proof",
+        summary="That an event is in a checkpoint's tree",
+        read=ledger.inclusion,
+        parameters=("log", "size"),
+        answers=ledger.InclusionProof,
+        not_found=("not_sealed",),
+    ),
+    Route(
+        method="GET",
+        path="/ledger/consistency",
+        summary="That a checkpoint's tree begins with all of an older one's",
+        read=ledger.consistency,
+        parameters=("log", "from", "to"),
+        answers=ledger.ConsistencyProof,
+        not_found=("not_sealed",),
+    ),
+)
+
+ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS, *_LEDGER)
 
 
 def add_routes(app: web.Application) -> None:
