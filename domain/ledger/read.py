@@ -138,8 +138,8 @@ async def _roots(database: Pool | Connection, log: Log, ranges: Sequence[range])
         at = (level, first // TILE_HASHES)
         if at not in tiles:
             tiles[at] = await _tile(database, log, *at)
-        here = first % TILE_HASHES
-        return tree.subtree(tiles[at], range(here, here + (1 << deep)))
+        here = HASH_BYTES * (first % TILE_HASHES)
+        return tree.subtree(tiles[at][here : here + (HASH_BYTES << deep)])
 
     return [tree.root_of([await root(node) for node in tree.nodes(leaves)]) for leaves in ranges]
 

@@ -1,7 +1,8 @@
 """Seals what was appended: one process of all, several times a second, beside the append and never in its way.
 
 Whoever holds an advisory lock is the sealer, on the very connection that it seals with: a connection that breaks takes
-the office with it, and the next one is elected within a second. LISTEN wakes, and a poll stands behind it.
+the office with it, and the next one is elected within a second. An idle sealer is woken by LISTEN, and a poll stands
+behind it.
 
 PostgreSQL hashes the leaves (daysheet.leaf), so that sealing costs the process that serves next to nothing. A tree that
 does not lead to the last signed root is never sealed over: that log's sealing stays off until somebody has looked.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 from uuid import UUID
@@ -154,20 +156,32 @@ class Sealer:
         """As the elected one, until the connection breaks."""
         self.elected = True
         log.info("sealer_elected")
-        connection.add_termination_listener(lambda *_: self._news.set())
-        for of in LOGS:
-            await connection.add_listener(of.channel, lambda *_: self._news.set())
+        connection.add_termination_listener(self._hear)
         open_logs = [sealed for of in LOGS if (sealed := await self._resumed(connection, of))]
         while True:
-            self._news.clear()  # before reading: news that comes meanwhile must wake again
-            left = [await self._seal(connection, sealed) for sealed in open_logs]
-            open_logs = [sealed for sealed, rows in zip(open_logs, left, strict=True) if rows is not None]
-            await asyncio.sleep(SEAL_SECONDS)
-            if not any(left):
-                # Not wait_for: before Python 3.12 it forgets a cancellation that comes together with the news.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._news.wait()
+            before = sum(sealed.frontier.size for sealed in open_logs)
+            open_logs = [sealed for sealed in open_logs if await self._seal(connection, sealed)]
+            if sum(sealed.frontier.size for sealed in open_logs) > before:
+                await asyncio.sleep(SEAL_SECONDS)
+            else:
+                await self._wait_for_news(connection, open_logs)
+
+    async def _wait_for_news(self, connection: Connection, open_logs: Sequence[SealedLog]) -> None:
+        """Listens only for as long as it has nothing to do: else every commit would wake this process for nothing."""
+        self._news.clear()
+        for of in LOGS:
+            await connection.add_listener(of.channel, self._hear)
+        heads = [await connection.fetchval(_HEAD[sealed.log.name]) for sealed in open_logs]
+        if all(head <= sealed.frontier.size for head, sealed in zip(heads, open_logs, strict=True)):
+            # Not wait_for: before Python 3.12 it forgets a cancellation that comes together with the news.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._news.wait()
+        for of in LOGS:
+            await connection.remove_listener(of.channel, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self._news.set()
 
     async def _resumed(self, connection: Connection, of: Log) -> SealedLog | None:
         try:
@@ -176,15 +190,15 @@ class Sealer:
             self._stay_off(of, error)
             return None
 
-    async def _seal(self, connection: Connection, sealed: SealedLog) -> int | None:
-        """Returns how many rows are left, None for a log that is not to be sealed any more."""
+    async def _seal(self, connection: Connection, sealed: SealedLog) -> bool:
+        """What is new. False for a log that is not to be sealed any more."""
         try:
             left = await sealed.seal_next(connection)
         except DoesNotFit as error:
             self._stay_off(sealed.log, error)
-            return None
+            return False
         self._note(sealed.log, sealed.frontier.size, sealed.frontier.size + left)
-        return left
+        return True
 
     def _stay_off(self, of: Log, error: DoesNotFit) -> None:
         """The queue goes on: a ledger that stands still is a lesser evil than a ward that does."""

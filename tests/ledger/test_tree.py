@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -192,7 +193,7 @@ def test_trees_that_cannot_follow_each_other_are_not_proven_to(old: int, new: in
 def test_a_tree_grows_alike_however_its_leaves_come_in(cuts: list[int]) -> None:
     ends = sorted({0, *cuts})
     frontier, tiles = Frontier(), list[Tile]()
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         tiles += frontier.extend(b"".join(ALL_LEAVES[start:end]))
     size = ends[-1]
     assert frontier.size == size

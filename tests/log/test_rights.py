@@ -17,7 +17,7 @@ from domain.postgres.connect import Connection
 from tests.conftest import Database
 from tests.log.writing import a_stream, draft, request, subject_of
 
-RECORD = ("event", "request", "store")
+RECORD = ("event", "request", "store", "ledger_key", "seal", "tile")
 VAULT = ("secret", "patient_key", "search_token", "claim")
 TABLES = (*RECORD, *VAULT, "migration")
 COLUMN = {
@@ -29,7 +29,14 @@ COLUMN = {
     "search_token": "token",
     "claim": "name",
     "migration": "name",
+    "ledger_key": "public_key",
+    "seal": "note",
+    "tile": "root",
 }
+A_SEAL = """
+SELECT daysheet.append_seal('event', 0, 1, hash, hash, 'note', hash, '{0}', '{0}', ARRAY[tile], ARRAY[hash])
+FROM decode(repeat('00', 32), 'hex') hash, decode(repeat('00', 8192), 'hex') tile
+"""
 DENIED = (asyncpg.InsufficientPrivilegeError,)
 
 
@@ -52,6 +59,8 @@ async def something_to_lose(writer: Writer, admin: Connection) -> None:
     changes = [VaultChange(action, patient, b"value") for action in ("key", "token", "claim")]
     await writer.append([draft(stream, 1)], changes, request())
     await admin.execute("SELECT daysheet.introduce(gen_random_uuid(), 'Asia/Kolkata', 'check', '{search}', '{x}')")
+    await admin.execute("SELECT daysheet.pin_ledger_key(decode(repeat('00', 32), 'hex'))")
+    await admin.execute(A_SEAL)
     for table in TABLES:
         assert await admin.fetchval(f"SELECT count(*) FROM daysheet.{table}") > 0
 
@@ -126,7 +135,14 @@ async def test_the_app_may_call_these_functions_and_no_other(app: Connection) ->
         "SELECT proname FROM pg_proc WHERE pronamespace = 'daysheet'::regnamespace "
         "AND has_function_privilege(oid, 'EXECUTE') ORDER BY proname"
     )
-    assert [row["proname"] for row in mine] == ["append", "finish_erasures", "introduce"]
+    assert [row["proname"] for row in mine] == [
+        "append",
+        "append_seal",
+        "finish_erasures",
+        "introduce",
+        "leaf",
+        "pin_ledger_key",
+    ]
 
 
 async def test_the_owner_of_the_tables_cannot_log_in(admin: Connection) -> None:
