@@ -20,6 +20,8 @@ from domain.audit.writer import Writer as AuditWriter
 from domain.desk.desk import Desk
 from domain.desk.equipment import Equipment
 from domain.desk.streams import Streams
+from domain.ledger.keys import agreed_key
+from domain.ledger.sealer import Sealer
 from domain.log import codec, read
 from domain.log.append import Writer
 from domain.log.follow import Follower
@@ -31,7 +33,7 @@ from domain.vault.digests import Digests
 from domain.vault.known import known_masters, take_newest
 from domain.vault.master import MasterKeys, read_master_keys
 from domain.vault.sealing import Vault
-from gateway import access, health, metrics, workers
+from gateway import access, checkpoints, health, metrics, workers
 from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
@@ -131,6 +133,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         await require_latest(connection)
         await require_durable(connection)
         who, master = await _introduced(connection, settings)
+        ledger_key = await agreed_key(connection, settings.ledger_key, settings.folder / "ledger.key")
         finished = await connection.fetchval(_FINISH_ERASURES)
         if finished:
             log.warning("erasures_finished", patients=finished)
@@ -193,15 +196,20 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             zone=zone,
             epoch=who.epoch(BOARD_FORMAT),
             downtime=downtime,
+            sealer=Sealer(url, who.store_id, ledger_key) if ledger_key else None,
         )
         async with asyncio.TaskGroup() as loops:
-            endless = (
+            endless = [
                 projector.run(),
                 clock.run(readers),
                 parts.freshness.run(),
                 parts.prover.run(),
                 parts.audit.tell_denials(),
-            )
+            ]
+            if parts.sealer is not None:
+                endless.append(parts.sealer.run())
+            if settings.checkpoint_dir is not None and settings.worker <= 1:  # Of several workers one writes.
+                endless.append(checkpoints.keep(readers, settings.checkpoint_dir))
             following = [loops.create_task(loop) for loop in endless]
             writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
             try:

@@ -33,18 +33,35 @@ class _Readings(Collector):
         yield self._gauge("applied_position", "The newest event that boards show.", parts.projector.position)
         yield self._gauge("boards_loaded", "Dates in memory.", sum(1 for _ in parts.boards.loaded()))
         yield self._gauge("monitors", "WebSocket connections.", len(monitors))
-        if parts.outside is not None:
-            yield self._gauge("erasures_pending", "Erasures not kept outside yet.", parts.outside.pending)
         yield self._gauge("looks_waiting", "Looks at patient data that wait to be recorded.", parts.audit.waiting)
         yield self._counter("looks_lost", "Looks at patient data that there was no room to keep.", parts.audit.lost)
         yield self._counter("board_proofs", "Boards compared with the log.", prover.proofs)
         yield self._counter("board_differences", "Boards that were not what the log says.", prover.differences)
-
+        if parts.outside is not None:
+            yield self._gauge("erasures_pending", "Erasures not kept outside yet.", parts.outside.pending)
         if parts.downtime is not None:
             at = parts.downtime.written_at
             told = "When both downtime sheets were last written; 0 before."
             yield self._gauge("downtime_written_timestamp_seconds", told, at.timestamp() if at else 0)
             yield self._counter("downtime_failures", "Downtime sheets that were not written.", parts.downtime.failures)
+        yield from self._ledger()
+
+    def _ledger(self) -> Iterable[Metric]:
+        sealer = self._app[PARTS].sealer
+        yield self._gauge(
+            "ledger_sealing", "Whether this process is the one that seals.", bool(sealer and sealer.elected)
+        )
+        if sealer is None:
+            return
+        for name, help_text, rows in (
+            ("ledger_sealed", "Rows of a log that are sealed.", sealer.sealed),
+            ("ledger_unsealed", "Rows of a log that are not sealed yet.", sealer.unsealed),
+        ):
+            family = GaugeMetricFamily(f"daysheet_{name}", help_text, labels=["worker", "log"])
+            for log, number in rows.items():
+                family.add_metric([self._worker, log], number)
+            yield family
+        yield self._counter("ledger_faults", "Logs found that do not fit what was sealed of them.", sealer.faults)
 
     def _gauge(self, name: str, help_text: str, value: float) -> Metric:
         family = GaugeMetricFamily(f"daysheet_{name}", help_text, labels=["worker"])

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from domain.audit.recorder import Recorder
 from domain.desk.desk import Desk
+from domain.ledger.sealer import Sealer
 from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
@@ -49,6 +50,8 @@ class Parts:
     epoch: str
     downtime: Downtime | None
     """None where nobody asked for sheets, and in all workers but the first."""
+    sealer: Sealer | None
+    """None where this server does not have the ledger's key."""
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -55,6 +55,8 @@ class Settings:
     master_key: str | None = field(default=None, repr=False)
     erasures: str | None = field(default=None, repr=False)
     """A path, or a URL, which may hold a password."""
+    ledger_key: str | None = field(default=None, repr=False)
+    checkpoint_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):

@@ -32,8 +32,8 @@ from gateway.settings import CannotListen, Settings, SettingsError
 SERVES: Final = "Daysheet serves "
 FAILS: Final = "daysheet: "
 
-CONNECTIONS: Final = READERS + 3
-"""To the database, per worker: those to read with, one to write, one to follow, one to record who looks."""
+CONNECTIONS: Final = READERS + 4
+"""To the database, per worker: those to read with, and one each to write, to follow, to record who looks, to seal."""
 SETTLED_SECONDS: Final = 30.0
 """Who lived that long did not die of what killed the one before."""
 DEATHS_IN_A_ROW: Final = 8

@@ -55,7 +55,8 @@ class Server:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._session.request(method, self.api + path, json=body, headers=named) as response:
             text = await response.text()
-            return Answer(response.status, json.loads(text) if text else None, response.headers)
+            body = text if response.content_type == "text/plain" else json.loads(text) if text else None
+            return Answer(response.status, body, response.headers)
 
     async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return await self.call("POST", path, body, **headers)

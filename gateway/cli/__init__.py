@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import check, export, key, migrate, privacy, serve, watch
+from gateway.cli import check, checkpoint, export, key, migrate, privacy, proof, serve, verify, watch
 
 app = App(
     name="daysheet",
@@ -24,6 +24,9 @@ app.command(privacy.privacy)
 app.command(watch.watch)
 app.command(export.export)
 app.command(check.check)
+app.command(checkpoint.checkpoint)
+app.command(proof.proof)
+app.command(verify.verify)
 
 
 def _log_to_stderr() -> None:

@@ -7,6 +7,7 @@ from typing import Final, NoReturn, TextIO
 
 import structlog
 
+from domain.ledger.keys import WrongLedgerKey
 from domain.log.codec import NewerEvent, UnreadableEvent
 from domain.log.migrate import SchemaMismatch
 from domain.postgres.connect import FAULTS, NotDurable
@@ -22,6 +23,7 @@ EXPECTED: Final = (
     NotDurable,
     WrongMasterKey,
     CannotRotate,
+    WrongLedgerKey,
     NewerEvent,
     UnreadableEvent,
     EmbeddedPostgresError,

@@ -29,6 +29,7 @@ def serve(
     workers: int = 1,
     erasures: str | None = None,
     downtime_dir: Path | None = None,
+    checkpoint_dir: Path | None = None,
 ) -> None:
     """Serve queues.
 
@@ -54,6 +55,8 @@ def serve(
         Where erasures are kept outside the store, so that a restored backup is erased again: a file, or a URL.
     downtime_dir
         A folder of its own for sheets to go on with by paper: today's and tomorrow's, anew every ten minutes.
+    checkpoint_dir
+        Where the ledger's newest checkpoints are written every minute: a folder that is kept elsewhere.
     """
     try:
         settings = Settings(
@@ -68,6 +71,8 @@ def serve(
             downtime_dir=downtime_dir.absolute() if downtime_dir is not None else None,
             master_key=os.environ.get("DAYSHEET_MASTER_KEY"),
             erasures=erasures,
+            ledger_key=os.environ.get("DAYSHEET_LEDGER_KEY"),
+            checkpoint_dir=checkpoint_dir and checkpoint_dir.absolute(),
         )
     except EXPECTED as error:
         fail(error)

@@ -40,6 +40,23 @@ def settings_for(database_url: str | None, data_dir: Path | None) -> Settings:
 
 
 @asynccontextmanager
+async def readable(settings: Settings) -> AsyncIterator[str]:
+    """The URL of a store that is there, with the schema of this release: for commands that only read.
+
+    Raises SettingsError where no embedded database has ever been made, SchemaMismatch.
+    """
+    if settings.database_url is None and not (settings.folder / "postgres" / "cluster").exists():
+        raise SettingsError(f"there is no store under {settings.folder}: say --data-dir, or --database-url")
+    async with administered(settings) as url:
+        connection = await connect(url)
+        try:
+            await require_latest(connection)
+        finally:
+            await connection.close()
+        yield url
+
+
+@asynccontextmanager
 async def administered(settings: Settings) -> AsyncIterator[str]:
     """The URL of an administrator of the database: the one given, or the embedded server's superuser."""
     if settings.database_url is not None:

@@ -98,9 +98,12 @@ def query(request: web.Request, **known: type) -> dict[str, Any]:
     return values
 
 
-def path_value(name: str, text: str) -> UUID | datetime.date:
-    """A path's variable: `date` is a date, all others are ids."""
-    converted: UUID | datetime.date = _converted(name, text, datetime.date if name == "date" else UUID)
+PATH_TYPES: Final[Mapping[str, type]] = {"date": datetime.date, "sequence": int}
+"""Of a path's variables; all others are ids."""
+
+
+def path_value(name: str, text: str) -> UUID | datetime.date | int:
+    converted: UUID | datetime.date | int = _converted(name, text, PATH_TYPES.get(name, UUID))
     return converted
 
 

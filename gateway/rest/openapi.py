@@ -13,7 +13,7 @@ from aiohttp import web
 
 from domain.audit.looks import Format
 from gateway.rest import export
-from gateway.rest.decode import body_type, path_variables
+from gateway.rest.decode import PATH_TYPES, body_type, path_variables
 from gateway.rest.route import Route
 from gateway.rest.routes import PREFIX, ROUTES
 
@@ -35,14 +35,21 @@ _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "/audit?after": (str, "Only what comes after another page: its `next`."),
     "/audit?limit": (int, "At most so many records, 1 to 1,000."),
     "/audit?format": (Format, "Instead of what `Accept` says."),
+    "log": (str, "Which log: event, where it is left out."),
+    "size": (int, "Of the checkpoint of this size; of the newest where it is left out."),
+    "from": (int, "The size of the older checkpoint."),
+    "to": (int, "The size of the newer checkpoint; the newest where it is left out."),
     "min_sequence": (int, "Answer only when this sequence is in: waits for 2 s, then 503 `behind`."),
 }
 
 
 _OTHERWISE: Final[dict[str, dict[str, str]]] = {
     "text/csv": {"type": "string"},
+    "text/plain": {"type": "string"},
+    "application/x-ndjson": {"type": "string"},
     "application/fhir+json": {"type": "object"},
 }
+"""What answers look like that are not in JSON of our own."""
 
 
 class ProblemDetails(msgspec.Struct):
@@ -84,11 +91,9 @@ def _operation(route: Route, schema_of: dict[Any, Any], body: type | None) -> di
     schema = schema_of[route.answers]
     if route.or_answers is not None:
         schema = {"oneOf": [schema, schema_of[route.or_answers]]}
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if route.media_types:
-        content = {media_type: {"schema": {"type": "string"}} for media_type in route.media_types}
-        content[route.media_types[0]]["x-itemSchema"] = schema  # as OpenAPI 3.2 says it without the x
-    content |= {media_type: {"schema": _OTHERWISE[media_type]} for media_type in route.also}
+    content: dict[str, Any] = {media: {"schema": _OTHERWISE.get(media, schema)} for media in route.media_types}
+    if "application/x-ndjson" in content:
+        content["application/x-ndjson"]["x-itemSchema"] = schema  # as OpenAPI 3.2 says it without the x
     answer = {"description": "Done", "content": content}
     responses: dict[str, Any] = {"200": answer}
     if route.creates:
@@ -113,10 +118,10 @@ def _problems(route: Route) -> dict[str, list[str]]:
     codes: dict[str, list[str]] = {"400": ["invalid_request"], "403": ["forbidden"]}
     for refusal in route.refuses:
         codes.setdefault("404" if refusal.code.startswith("unknown_") else "409", []).append(refusal.code)
+    for status, own in route.problems.items():
+        codes.setdefault(status, []).extend(own)
     if route.command is not None or route.body is not None:
         codes |= {"408": ["request_timeout"], "413": ["too_large"], "415": ["unsupported_media_type"]}
-    if route.media_types:
-        codes["429"] = ["rate_limited"]
     if route.command is not None:
         codes["422"] = ["idempotency_key_reused"]
         codes["503"] = ["store_unavailable", "contended", "outcome_unknown"]
@@ -126,20 +131,24 @@ def _problems(route: Route) -> dict[str, list[str]]:
 
 
 def _name(route: Route) -> str:
+    if route.name is not None:
+        return route.name
     return route.command.__name__ if route.command is not None else f"Read{route.answers.__name__}"
 
 
 def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in path_variables(route.path):
-        kind = datetime.date if name == "date" else UUID
-        yield {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(kind)}
+        yield {"name": name, "in": "path", "required": True, "schema": _schema(PATH_TYPES.get(name, UUID))}
 
 
 def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for name in (*route.parameters, "min_sequence") if route.read is not None else ():
         kind, description = _PARAMETERS.get(f"{route.path}?{name}") or _PARAMETERS[name]
-        schema = msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
-        yield {"name": name, "in": "query", "description": description, "schema": schema}
+        yield {"name": name, "in": "query", "description": description, "schema": _schema(kind)}
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    return msgspec.json.schema(kind) | ({"minimum": 0, "maximum": 2**63 - 1} if kind is int else {})
 
 
 _IDEMPOTENCY_KEY: Final = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
@@ -21,8 +21,8 @@ Read = Callable[[Parts, web.Request], Awaitable[web.StreamResponse]]
 class Route:
     """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold.
 
-    `also`: media types that it can be answered in, beside JSON. `media_types`: of an answer that is a stream of text;
-    then `answers` is what a line of the first of them holds.
+    `media_types`: what it answers in; `answers` is what it says in JSON, and of lines of JSON what each of them says.
+    `problems`: codes of its own, by status. `name`: where what it answers does not name it.
     """
 
     method: str
@@ -30,14 +30,15 @@ class Route:
     summary: str
     answers: type
     or_answers: type | None = None
-    also: tuple[str, ...] = ()
     command: type[msgspec.Struct] | None = None
     read: Read | None = None
     body: type[msgspec.Struct] | None = None
     parameters: tuple[str, ...] = ()
-    media_types: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ("application/json",)
     creates: bool = False
     refuses: tuple[type[Refusal], ...] = ()
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    name: str | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         parts = request.app[PARTS]

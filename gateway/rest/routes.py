@@ -9,7 +9,7 @@ from aiohttp import web
 
 from domain.rules import commands, refusals
 from domain.rules.refusals import Refusal
-from gateway.rest import audit, export, fhir, reads
+from gateway.rest import audit, export, fhir, ledger, reads
 from gateway.rest.route import Route
 from projections import shapes
 
@@ -338,6 +338,7 @@ _EVENTS: Final = (
         parameters=("format", "names"),
         answers=shapes.ExportedEvent,
         media_types=tuple(export.MEDIA_TYPES.values()),
+        problems={"429": ("rate_limited",)},
     ),
 )
 
@@ -349,12 +350,55 @@ _AUDIT: Final = (
         read=audit.audit,
         parameters=("patient_id", "actor", "date", "after", "limit", "format"),
         answers=audit.Audit,
-        also=("text/csv", fhir.MEDIA_TYPE),
+        media_types=("application/json", "text/csv", fhir.MEDIA_TYPE),
         refuses=(refusals.UnknownPatient,),
     ),
 )
 
-ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS, *_AUDIT)
+_LEDGER: Final = (
+    Route(
+        method="GET",
+        path="/ledger/checkpoint",
+        summary="A signed checkpoint: the newest, or that of a size",
+        read=ledger.checkpoint,
+        parameters=("log", "size"),
+        answers=str,
+        media_types=("text/plain",),
+        name="ReadCheckpoint",
+        problems={"404": ("not_sealed",)},
+    ),
+    Route(
+        method="GET",
+        path="/ledger/key",
+        summary="The verifier key that checkpoints are checked with",
+        read=ledger.key,
+        parameters=("log",),
+        answers=str,
+        media_types=("text/plain",),
+        name="ReadLedgerKey",
+        problems={"404": ("no_ledger_key",)},
+    ),
+    Route(
+        method="GET",
+        path="/ledger/events/{sequence}/proof",
+        summary="That an event is in a checkpoint's tree",
+        read=ledger.inclusion,
+        parameters=("log", "size"),
+        answers=ledger.InclusionProof,
+        problems={"404": ("not_sealed",)},
+    ),
+    Route(
+        method="GET",
+        path="/ledger/consistency",
+        summary="That a checkpoint's tree begins with all of an older one's",
+        read=ledger.consistency,
+        parameters=("log", "from", "to"),
+        answers=ledger.ConsistencyProof,
+        problems={"404": ("not_sealed",)},
+    ),
+)
+
+ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EVENTS, *_AUDIT, *_LEDGER)
 
 
 def add_routes(app: web.Application) -> None:

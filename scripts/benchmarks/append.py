@@ -3,6 +3,8 @@
 1, 16 and 64 writers    The recorder alone. Each writer appends one event per command to a stream of its own and waits
                         for it. Ours is the group commit of domain/log/append.py on one connection; the peer is the
                         eventsourcing library's recorder with a thread and a connection for every writer.
+N writers, sealed       Our recorder alone on both sides, on two databases. On ours a sealer is at work in the same
+                        process, as in a server: it seals what the writers append while they append it.
 bookings                The whole command, by 64 callers on 20 doctors' lists: no slot named, each booking a fresh
                         patient. Ours comes in through REST, out of a load client in a process of its own, and includes
                         HTTP, the patient's own day, and an answer read from the read model. The peer is called in its
@@ -26,8 +28,11 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from domain.ledger.keys import SigningKey, agreed_key
+from domain.ledger.sealer import SEAL_SECONDS, Sealer
 from domain.log.append import Writer
 from domain.log.codec import Draft, EventMapper, Meta
+from domain.postgres.connect import connect
 from domain.rules.commands import BookAppointment, SetUpClinic
 from domain.rules.events import PatientCalled
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_stream
@@ -37,6 +42,7 @@ from scripts.benchmarks.peers import library_application, library_recorder
 from scripts.benchmarks.report import Row, interleaved, row
 
 WRITERS: Final = (1, 16, 64)
+SEALED_WRITERS: Final = (1, 64)
 CALLERS: Final = 64
 DOCTORS: Final = 20
 CAPACITY: Final = 1_400
@@ -48,10 +54,13 @@ _encode: Final = msgspec.json.encode
 
 async def run(postgres: Postgres, *, quick: bool) -> list[Row]:
     await hospital.found(postgres, "log")
+    await hospital.found(postgres, "sealed")
+    await hospital.found(postgres, "not_sealed")
     await hospital.found(postgres, "hospital")
     await postgres.create("peer")
     seconds, rounds = (0.2, 1) if quick else (1.5, 7)
     rows = [await _recorders(postgres, writers, seconds, rounds) for writers in WRITERS]
+    rows += await _sealed(postgres, seconds, rounds)
     seconds, rounds, patients = (0.5, 1, 600) if quick else (3.0, 5, 9_000)
     return [*rows, await _bookings(postgres, seconds, rounds, patients)]
 
@@ -77,6 +86,45 @@ async def _recorders(postgres: Postgres, writers: int, seconds: float, rounds: i
     return row(f"{writers} {'writer' if writers == 1 else 'writers'}", "commands/s", library_recorder.NAME, figures)
 
 
+async def _sealed(postgres: Postgres, seconds: float, rounds: int) -> list[Row]:
+    sealer = Sealer(postgres.url("sealed", user="daysheet_app"), uuid4(), await _pinned_key(postgres))
+    sealing = asyncio.create_task(sealer.run())
+    urls = [postgres.url(name, user="daysheet_app") for name in ("sealed", "not_sealed")]
+    sides = [Writer(url, on_commit=lambda: None) for url in urls]
+    running = [asyncio.create_task(writer.run()) for writer in sides]
+    rows = []
+    for writers in SEALED_WRITERS:
+
+        async def with_sealing(writers: int = writers) -> float:
+            figure = await _append_for(sides[0], writers, seconds)
+            await asyncio.sleep(4 * SEAL_SECONDS)  # What is left must not be sealed at the other side's expense.
+            return figure
+
+        async def without(writers: int = writers) -> float:
+            return await _append_for(sides[1], writers, seconds)
+
+        figures = await interleaved(rounds, with_sealing, without)
+        name = f"{writers} {'writer' if writers == 1 else 'writers'}, sealed"
+        rows.append(row(name, "commands/s", "without sealing", figures))
+    if sealer.faults or not sealer.sealed["event"]:
+        raise RuntimeError("nothing was sealed")
+    sealing.cancel()
+    for writer in sides:
+        writer.close()
+    await asyncio.gather(*running)
+    return rows
+
+
+async def _pinned_key(postgres: Postgres) -> SigningKey:
+    connection = await connect(postgres.url("sealed", user="daysheet_app"))
+    try:
+        key = await agreed_key(connection, None, postgres.folder / "ledger.key")
+    finally:
+        await connection.close()
+    assert key is not None
+    return key
+
+
 async def _append_for(writer: Writer, writers: int, seconds: float) -> float:
     begins = time.perf_counter()
     mapper = EventMapper()
@@ -85,14 +133,14 @@ async def _append_for(writer: Writer, writers: int, seconds: float) -> float:
         stream, version = clinic_stream(DoctorId(uuid4()), DAY), 0
         while time.perf_counter() < begins + seconds:
             version += 1
-            await writer.append([_called(mapper, stream, version)])
+            await writer.append([called(mapper, stream, version)])
         return version
 
     counts = await asyncio.gather(*(write() for _ in range(writers)))
     return sum(counts) / (time.perf_counter() - begins)
 
 
-def _called(mapper: EventMapper, stream: str, version: int) -> Draft:
+def called(mapper: EventMapper, stream: str, version: int) -> Draft:
     appointment_id, now = AppointmentId(uuid4()), datetime.now(UTC)
     event = PatientCalled(
         originator_id=stream, originator_version=version, timestamp=now, appointment_id=appointment_id

@@ -17,7 +17,7 @@ from domain.postgres.connect import Connection
 from tests.conftest import Database
 from tests.log.writing import a_stream, draft, request, subject_of
 
-RECORD = ("event", "request", "store", "master_key", "access")
+RECORD = ("event", "request", "store", "master_key", "access", "ledger_key", "seal", "tile")
 VAULT = ("secret", "patient_key", "search_token", "claim")
 TABLES = (*RECORD, *VAULT, "migration")
 COLUMN = {
@@ -31,7 +31,14 @@ COLUMN = {
     "search_token": "token",
     "claim": "name",
     "migration": "name",
+    "ledger_key": "public_key",
+    "seal": "note",
+    "tile": "root",
 }
+A_SEAL = """
+SELECT daysheet.append_seal('event', 0, 1, hash, hash, 'note', hash, '{0}', '{0}', ARRAY[tile], ARRAY[hash])
+FROM decode(repeat('00', 32), 'hex') hash, decode(repeat('00', 8192), 'hex') tile
+"""
 DENIED = (asyncpg.InsufficientPrivilegeError,)
 
 
@@ -57,6 +64,8 @@ async def something_to_lose(writer: Writer, admin: Connection) -> None:
         "SELECT daysheet.record_access('{reader/1}', '{1}', '{patient-viewed@1}', '{NULL}', '{NULL}', '{x}', '{x}')"
     )
     await admin.execute("SELECT daysheet.introduce(gen_random_uuid(), 'Asia/Kolkata', 'check', '{search}', '{x}')")
+    await admin.execute("SELECT daysheet.pin_ledger_key(decode(repeat('00', 32), 'hex'))")
+    await admin.execute(A_SEAL)
     for table in TABLES:
         assert await admin.fetchval(f"SELECT count(*) FROM daysheet.{table}") > 0
 
@@ -134,8 +143,11 @@ async def test_the_app_may_call_these_functions_and_no_other(app: Connection) ->
     assert [row["proname"] for row in mine] == [
         "add_master_key",
         "append",
+        "append_seal",
         "finish_erasures",
         "introduce",
+        "leaf",
+        "pin_ledger_key",
         "record_access",
         "rewrap",
         "rewrap_secrets",

@@ -24,7 +24,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 PING = b"\x89\x04ping"
 MASKED_PONG = b"\x8a\x84mask" + bytes(a ^ b for a, b in zip(b"ping", b"mask", strict=True))
 CASES = {
-    "append": 4,
+    "append": 6,
     "rebuild": 2,
     "encode": 6,
     "startup": 6,
@@ -32,6 +32,7 @@ CASES = {
     "fanout": 6,
     "latency": 14,
     "growth": 4,
+    "verify": 2,
 }
 """Rows, where all peers are installed."""
 

@@ -1,0 +1,1 @@
+"""What proves the record: a Merkle tree over its stored rows, signed checkpoints, and the check of it all."""
