@@ -36,6 +36,7 @@ from gateway.demo import hospital
 from gateway.live import asyncapi, inflating
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
+from gateway.live.replay import Replays
 from gateway.parts import PARTS, Parts
 from gateway.rest import openapi, problem
 from gateway.rest import routes as rest_routes
@@ -49,6 +50,7 @@ from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
 from projections.proof import Prover
+from projections.timeline import Timelines
 
 KEEPALIVE_SECONDS: Final = 15.0
 LAST_REQUESTS_SECONDS: Final = 3.0
@@ -138,7 +140,9 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         facts = codec.facts()
         directory = Directory(readers, vault, facts)
         boards = Boards(readers, directory, facts)
-        projector = Projector(readers, follower, boards, directory, facts)
+        encoder = Encoder(directory, zone)
+        timelines = Timelines(readers, boards, directory, facts, encoder)
+        projector = Projector(readers, follower, boards, timelines, directory, facts)
         digests = Digests(master.unwrap_all(who.wrapped_secrets))
         desk = Desk(
             Equipment(
@@ -152,7 +156,6 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
                 streams=Streams(readers),
             )
         )
-        encoder = Encoder(directory, zone)
         await projector.start()
         parts = Parts(
             pool=readers,
@@ -160,6 +163,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             digests=digests,
             directory=directory,
             boards=boards,
+            timelines=timelines,
             encoder=encoder,
             deltas=Deltas(encoder, directory),
             freshness=Freshness(readers, projector, clock.now),
@@ -219,6 +223,7 @@ def application(settings: Settings, parts: Parts) -> web.Application:
     app[PARTS] = parts
     app[live_routes.FANOUT] = fanout = Fanout(parts)
     app[live_routes.MONITORS] = set()
+    app[live_routes.REPLAYS] = Replays()
     parts.projector.tell = fanout.tell
     parts.boards.given_up = fanout.give_up
     parts.boards.replaced = fanout.replace

@@ -20,6 +20,7 @@ from projections.freshness import Freshness
 from projections.history import History
 from projections.projector import Projector
 from projections.proof import Prover
+from projections.timeline import Timelines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Parts:
     digests: Digests
     directory: Directory
     boards: Boards
+    timelines: Timelines
     encoder: Encoder
     deltas: Deltas
     freshness: Freshness

@@ -23,7 +23,8 @@ from domain.rules.ids import PatientId, patient_stream
 from domain.vault.master import MasterKey, read_master_key
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
-from projections.boards import Boards
+from projections.board import DayBoard
+from projections.boards import Boards, no_garbage_collection
 from projections.directory import Directory
 from scripts.benchmarks import hospital, stage
 from scripts.benchmarks.hospital import Postgres
@@ -125,7 +126,9 @@ async def _cold_load(parts: Parts, master: MasterKey) -> dict[str, float]:
         spent[part], since = 1e3 * (now - since), now
 
     boards = Boards(parts.pool, hospital.Nobody(), facts)  # type: ignore[arg-type]
-    board = await boards.as_of(DAY, parts.projector.position)
+    board = DayBoard(DAY)
+    with no_garbage_collection():
+        await boards.read_into(board, parts.projector.position)
     patients: list[PatientId] = list(board.patients())
     lap("rows")
     rows = await read.streams(parts.pool, {patient_stream(patient): 0 for patient in patients})
