@@ -27,11 +27,12 @@ CASES = {
     "append": 4,
     "rebuild": 2,
     "encode": 6,
-    "startup": 6,
+    "startup": 9,
     "memory": 12,
     "fanout": 6,
     "latency": 14,
     "growth": 4,
+    "replay": 5,
 }
 """Rows, where all peers are installed."""
 
