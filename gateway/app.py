@@ -140,8 +140,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         facts = codec.facts()
         directory = Directory(readers, vault, facts)
         boards = Boards(readers, directory, facts)
-        encoder = Encoder(directory, zone)
-        timelines = Timelines(readers, boards, directory, facts, encoder)
+        timelines = Timelines(readers, boards, directory, facts)
         projector = Projector(readers, follower, boards, timelines, directory, facts)
         digests = Digests(master.unwrap_all(who.wrapped_secrets))
         desk = Desk(
@@ -156,6 +155,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
                 streams=Streams(readers),
             )
         )
+        encoder = Encoder(directory, zone)
         await projector.start()
         parts = Parts(
             pool=readers,

@@ -51,6 +51,8 @@ class Entry:
     """When the position became another, at the latest."""
     encoded: tuple[bytes, bytes] | None = None  # before and after the position; see encoding.py
     masked: tuple[bytes, bytes] | None = None  # the same as the public may see it
+    shared: bool = False
+    """It stands on several boards, and is as it is on all of them: see Clinic.own."""
 
     @property
     def listed(self) -> bool:
@@ -117,8 +119,10 @@ class Clinic:
             # Who leaves the line does so by an event of their own. And between several events the line was never made
             # up here, but perhaps elsewhere: whoever waits has to be told where, even if they are where they were.
             if position and (position != entry.position or first != last):
-                entry.repositioned = last
-            entry.position = position
+                own = self.own(entry.appointment_id)
+                own.position, own.repositioned = position, last
+            elif position != entry.position:
+                self.own(entry.appointment_id).position = position
         self.waiting = len(line)
         self.line_moves = None
 
@@ -151,11 +155,21 @@ class Clinic:
             self.listed = sorted((e for e in self.entries.values() if e.listed), key=lambda entry: entry.state.slot)
         return self.listed
 
+    def own(self, appointment_id: AppointmentId) -> Entry:
+        """An entry that may be changed: if it is shared, a copy of it takes its place here."""
+        entry = self.entries[appointment_id]
+        if entry.shared:
+            entry = self.entries[appointment_id] = entry.copy()
+            self.listed = None
+        return entry
+
     def copy(self) -> Clinic:
-        """With the bytes of its appointments, which are most of its own; without its news."""
+        """In the same state, with the same entries, and without its news."""
+        for entry in self.entries.values():
+            entry.shared = True
         return replace(
             self,
-            entries={appointment_id: entry.copy() for appointment_id, entry in self.entries.items()},
+            entries=self.entries.copy(),
             gone=self.gone.copy(),
             listed=None,
             encoded=None,
@@ -246,6 +260,7 @@ class DayBoard:
         for appointment_id in self.by_patient.get(patient_id, ()):
             stream, entry = self._entry(appointment_id)
             if entry.listed:
+                entry = self.clinics[stream].own(appointment_id)
                 entry.changed = max(entry.changed, position)
                 self.clinics[stream].changed = max(self.clinics[stream].changed, position)
                 self.sequence = max(self.sequence, position)
@@ -258,8 +273,8 @@ class DayBoard:
     # --- boards of the past ----------------------------------------------------------------------
 
     def copy(self) -> DayBoard:
-        """Another board in the same state, to be folded on by itself. What is encoded of appointments is shared until
-        one of the two changes; news are not taken along."""
+        """Another board in the same state, to be folded on by itself. Appointments are shared, with what is encoded of
+        them, until they change on one of the two; news are not taken along."""
         board = DayBoard(self.date)
         board.sequence, board.told_from = self.sequence, self.sequence
         board.clinics = {stream: clinic.copy() for stream, clinic in self.clinics.items()}
@@ -366,7 +381,7 @@ class DayBoard:
         self, stream: str, appointment_id: AppointmentId, after: Callable[[State], State], position: int
     ) -> None:
         clinic = self.clinics[stream]
-        entry = clinic.entries[appointment_id]
+        entry = clinic.own(appointment_id)
         before, was_listed = entry.state, entry.listed
         state = entry.state = after(before)
         entry.changed, entry.encoded, entry.masked = position, None, None

@@ -202,12 +202,6 @@ class Encoder:
             entry.encoded = halves
         return halves
 
-    def prepare(self, board: DayBoard, clinic: Clinic) -> None:
-        """Have everybody encoded who is listed, so that a copy of the board finds it done."""
-        for entry in clinic.entries.values():
-            if entry.encoded is None and entry.listed:
-                self._halves(board, entry, public=False)
-
     def _queue(self, entry: Entry) -> shapes.QueueEntry | None:
         state = entry.state
         if state.stage is None or state.arrived_at is None or state.ticket is None:

@@ -2,7 +2,8 @@
 
 A timeline holds a date's events, decoded once, in one of two orders, and keyframes: boards as they were every so many
 steps, made when somebody first comes by. To go anywhere is to copy the keyframe before it and to fold the few steps
-that are left. A copy shares what is encoded of its appointments, so that its bytes are nearly there, too.
+that are left. All these boards share the appointments that are alike on them, and what is encoded of those: so they
+take little memory, and what was encoded for one place need not be for the next.
 
 People are shown as they are registered now, in the past as well: a change of theirs is no step, and takes what was
 encoded of them out of every keyframe, and out of every board that was copied from one and is still in use.
@@ -29,18 +30,15 @@ from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_stream
 from projections.board import DayBoard, brings
 from projections.boards import POISON, Boards, Unavailable, fold_people, no_garbage_collection
 from projections.directory import Directory
-from projections.encoding import Encoder
 from projections.shapes import By
 
 if TYPE_CHECKING:
     from domain.postgres.connect import Pool
 
-KEYFRAME_STEPS: Final = 1_000
+KEYFRAME_STEPS: Final = 2_000
 """Fewer cost memory, more cost time: half of them are folded, on average, when somebody goes somewhere."""
 STEPS_AT_ONCE: Final = 250
 """After so many, others get their turn."""
-CLINICS_AT_ONCE: Final = 16
-"""The same, where what is encoded is whole clinics."""
 BUDGET_BYTES: Final = 256 * 2**20
 """How much the timelines that nobody uses may take, together with those in use."""
 STEP_BYTES: Final = 1_000
@@ -85,7 +83,7 @@ class Step(msgspec.Struct, frozen=True):
 class Timeline:
     """`steps` in order. `version` is another one when steps came in between those that were there."""
 
-    def __init__(self, day: date, by: By, encoder: Encoder) -> None:
+    def __init__(self, day: date, by: By) -> None:
         self.date, self.by = day, by
         self.steps: list[Step] = []
         self.version = 0
@@ -94,7 +92,6 @@ class Timeline:
         """All that the log has of the date up to here is in it."""
         self.reading = asyncio.Lock()
         self.users = 0
-        self._encoder = encoder
         self._facts: list[Fact] = []  # by sequence; by recorded time, `steps` are that already
         self._newest_of: dict[str, int] = {}
         self._keyframes: dict[int, DayBoard] = {0: DayBoard(day)}
@@ -168,9 +165,8 @@ class Timeline:
         """None where steps came in between meanwhile: look again."""
         version, number = self.version, self.number_at(place)
         known = max(kept for kept in self._keyframes if kept <= number)
-        keyframe = self._keyframes[known]
-        await self._prepare(keyframe)
-        board = self._lend(keyframe)
+        board = self._keyframes[known].copy()
+        self._lent.add(board)
         for done in range(known, number):
             if done % STEPS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -179,13 +175,6 @@ class Timeline:
             self.fold(board, done)
         return (number, board) if self.version == version else None
 
-    async def _prepare(self, keyframe: DayBoard) -> None:
-        """Have it encoded: it was made for somebody who passed by, perhaps."""
-        for number, clinic in enumerate(keyframe.clinics.values(), 1):
-            self._encoder.prepare(keyframe, clinic)
-            if number % CLINICS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
     def fold(self, board: DayBoard, number: int) -> None:
         """The step after so many, onto a board of this timeline that has just those. By effective time sequences do
         not grow, and boards want something that does: there, their positions are numbers of steps."""
@@ -193,14 +182,7 @@ class Timeline:
         board.fold(step.sequence if self.by == "recorded" else number + 1, step.event)
         done = number + 1
         if done % KEYFRAME_STEPS == 0 and done not in self._keyframes:
-            with no_garbage_collection():
-                self._keyframes[done] = board.copy()
-
-    def _lend(self, keyframe: DayBoard) -> DayBoard:
-        with no_garbage_collection():
-            board = keyframe.copy()
-        self._lent.add(board)
-        return board
+            self._keyframes[done] = board.copy()
 
     def sequence(self, board: DayBoard, doctor_id: DoctorId | None) -> int:
         """The newest event that is on a board of this timeline, of all or of one doctor's; 0 where there is none."""
@@ -260,13 +242,11 @@ class Timelines:
         boards: Boards,
         directory: Directory,
         mapper: EventMapper,
-        encoder: Encoder,
         *,
         budget_bytes: int = BUDGET_BYTES,
     ) -> None:
         self._pool, self._boards, self._directory = pool, boards, directory
-        self._mapper, self._encoder = mapper, encoder
-        self._budget_bytes = budget_bytes
+        self._mapper, self._budget_bytes = mapper, budget_bytes
         self._kept: OrderedDict[tuple[date, By], Timeline] = OrderedDict()
 
     @asynccontextmanager
@@ -279,7 +259,7 @@ class Timelines:
             raise Unavailable(day)
         timeline = self._kept.get((day, by))
         if timeline is None:
-            timeline = self._kept[day, by] = Timeline(day, by, self._encoder)
+            timeline = self._kept[day, by] = Timeline(day, by)
         self._kept.move_to_end((day, by))
         timeline.users += 1
         try:

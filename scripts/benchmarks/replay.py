@@ -108,7 +108,7 @@ async def _afresh(parts: Parts, master: MasterKey) -> tuple[Boards, Directory]:
 async def _timeline(parts: Parts, master: MasterKey) -> AsyncIterator[tuple[Timeline, Encoder]]:
     boards, directory = await _afresh(parts, master)
     encoder = Encoder(directory, parts.zone)
-    timelines = Timelines(parts.pool, boards, directory, codec.facts(), encoder)
+    timelines = Timelines(parts.pool, boards, directory, codec.facts())
     async with timelines.opened(DAY, "recorded") as timeline:
         yield timeline, encoder
 
@@ -159,7 +159,7 @@ async def _memory(parts: Parts, master: MasterKey) -> tuple[float, float, int]:
     gc.collect()
     before, _ = tracemalloc.get_traced_memory()
     encoder = Encoder(directory, parts.zone)
-    timelines = Timelines(parts.pool, boards, directory, codec.facts(), encoder)
+    timelines = Timelines(parts.pool, boards, directory, codec.facts())
     async with timelines.opened(DAY, "recorded") as timeline:
         for place in _places(timeline, 0):
             await _bytes_at(timeline, encoder, place, parts)

@@ -168,7 +168,7 @@ async def _cold_load(parts: Parts, master: MasterKey) -> dict[str, float]:
     boards = Boards(parts.pool, afresh, facts)
     boards.applied = afresh.applied = parts.projector.position
     encoder = Encoder(afresh, parts.zone)
-    timelines = Timelines(parts.pool, boards, afresh, facts, encoder)
+    timelines = Timelines(parts.pool, boards, afresh, facts)
     since = time.perf_counter()
     async with timelines.opened(DAY, "recorded") as timeline:
         _, board = await timeline.board_at(START)

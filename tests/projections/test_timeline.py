@@ -51,7 +51,6 @@ def _keyframes_close_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that days of a test's size have some."""
     monkeypatch.setattr(timelines_module, "KEYFRAME_STEPS", 7)
     monkeypatch.setattr(timelines_module, "STEPS_AT_ONCE", 3)
-    monkeypatch.setattr(timelines_module, "CLINICS_AT_ONCE", 1)
 
 
 any_day = settings(
@@ -124,7 +123,7 @@ async def test_a_timeline_that_grows_is_one_that_was_read_at_once(parts: Parts, 
             await day.up_to_date()
             await parts.timelines.catch_up(timeline)
             await timeline.board_at(END)
-        afresh = Timeline(day.date, by, parts.encoder)
+        afresh = Timeline(day.date, by)
         afresh.extend(await day.facts(), parts.projector.position)
         assert timeline.steps == afresh.steps
         for step in timeline.steps:
@@ -310,7 +309,7 @@ async def test_timelines_are_shared_while_used_and_let_go_when_room_is_short(day
     await _with_everybody_here(day)
     await day.up_to_date()
     parts = day.parts
-    few = Timelines(parts.pool, parts.boards, parts.directory, codec.facts(), parts.encoder, budget_bytes=1)
+    few = Timelines(parts.pool, parts.boards, parts.directory, codec.facts(), budget_bytes=1)
     held = parts.directory._held.copy()
     async with few.opened(day.date, "recorded") as one:
         async with few.opened(day.date, "recorded") as same, few.opened(day.date, "effective") as other:
@@ -349,7 +348,7 @@ async def test_a_state_ahead_of_the_projector_is_read_and_nobody_on_it_is_kept(d
     head = await day.up_to_date()
     lagging = Boards(parts.pool, Directory(parts.pool, parts.desk.equipment.vault, codec.facts()), codec.facts())
     lagging.applied = lagging._directory.applied = behind
-    timelines = Timelines(parts.pool, lagging, lagging._directory, codec.facts(), parts.encoder)
+    timelines = Timelines(parts.pool, lagging, lagging._directory, codec.facts())
     board = await timelines.as_of(day.date, head)
     assert len(board.clinics[clinic_stream(doctor, day.date)].entries) == PATIENTS
     assert not lagging._directory._people
