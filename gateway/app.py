@@ -43,6 +43,7 @@ from gateway.erasures import Outside
 from gateway.live import asyncapi, inflating
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
+from gateway.live.replay import Replays
 from gateway.parts import PARTS, Parts
 from gateway.rest import openapi, problem
 from gateway.rest import routes as rest_routes
@@ -58,6 +59,7 @@ from projections.history import History
 from projections.onlookers import Onlookers
 from projections.projector import Behind, Projector
 from projections.proof import Prover
+from projections.timeline import Timelines
 
 KEEPALIVE_SECONDS: Final = 15.0
 LAST_REQUESTS_SECONDS: Final = 3.0
@@ -149,7 +151,8 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         facts = codec.facts()
         directory = Directory(readers, vault, facts)
         boards = Boards(readers, directory, facts)
-        projector = Projector(readers, follower, boards, directory, facts)
+        timelines = Timelines(readers, boards, directory, facts)
+        projector = Projector(readers, follower, boards, timelines, directory, facts)
         digests = Digests(master.unwrap_all(who.wrapped_secrets))
         desk = Desk(
             Equipment(
@@ -182,6 +185,7 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
             digests=digests,
             directory=directory,
             boards=boards,
+            timelines=timelines,
             encoder=encoder,
             deltas=Deltas(encoder, directory),
             freshness=Freshness(readers, projector, clock.now),
@@ -273,6 +277,7 @@ def application(settings: Settings, parts: Parts) -> web.Application:
     app[PARTS] = parts
     app[live_routes.FANOUT] = fanout = Fanout(parts)
     app[live_routes.MONITORS] = set()
+    app[live_routes.REPLAYS] = Replays()
     parts.projector.tell = fanout.tell
     parts.boards.given_up = fanout.give_up
     parts.boards.replaced = fanout.replace

@@ -26,6 +26,7 @@ from projections.history import History
 from projections.onlookers import Onlookers
 from projections.projector import Projector
 from projections.proof import Prover
+from projections.timeline import Timelines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Parts:
     digests: Digests
     directory: Directory
     boards: Boards
+    timelines: Timelines
     encoder: Encoder
     deltas: Deltas
     freshness: Freshness

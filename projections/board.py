@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, ClassVar, Final
+from weakref import ref
 
 import msgspec
 
@@ -50,10 +51,24 @@ class Entry:
     """When the position became another, at the latest."""
     encoded: tuple[bytes, bytes] | None = None  # before and after the position; see encoding.py
     masked: tuple[bytes, bytes] | None = None  # the same as the public may see it
+    shared: bool = False
+    """It stands on several boards, and is as it is on all of them: see Clinic.own."""
 
     @property
     def listed(self) -> bool:
         return self.state.status != "cancelled"
+
+    def copy(self) -> Entry:
+        return Entry(
+            self.appointment_id,
+            self.patient_id,
+            self.state,
+            self.changed,
+            self.position,
+            self.repositioned,
+            self.encoded,
+            self.masked,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +102,7 @@ class Clinic:
     listed: list[Entry] | None = None  # by slot; None when it has to be made again
     encoded: bytes | None = None
     masked: bytes | None = None
-    segment: Segment | None = None
+    segment: ref[Segment] | None = None  # weak, so that a board is gone as soon as nobody has it
     news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
 
     def line_up(self) -> None:
@@ -104,8 +119,10 @@ class Clinic:
             # Who leaves the line does so by an event of their own. And between several events the line was never made
             # up here, but perhaps elsewhere: whoever waits has to be told where, even if they are where they were.
             if position and (position != entry.position or first != last):
-                entry.repositioned = last
-            entry.position = position
+                own = self.own(entry.appointment_id)
+                own.position, own.repositioned = position, last
+            elif position != entry.position:
+                self.own(entry.appointment_id).position = position
         self.waiting = len(line)
         self.line_moves = None
 
@@ -120,9 +137,13 @@ class Clinic:
 
     def shows_change(self, position: int) -> None:
         """What was encoded of it is of yesterday."""
-        self.changed, self.encoded, self.masked = position, None, None
-        if self.segment is not None:
-            self.segment.encoded = None
+        self.changed = position
+        self.forget_bytes()
+
+    def forget_bytes(self) -> None:
+        self.encoded = self.masked = None
+        if self.segment is not None and (segment := self.segment()) is not None:
+            segment.encoded = None
 
     def list_moved(self, position: int) -> None:
         self.listed = None
@@ -134,8 +155,31 @@ class Clinic:
             self.listed = sorted((e for e in self.entries.values() if e.listed), key=lambda entry: entry.state.slot)
         return self.listed
 
+    def own(self, appointment_id: AppointmentId) -> Entry:
+        """An entry that may be changed: if it is shared, a copy of it takes its place here."""
+        entry = self.entries[appointment_id]
+        if entry.shared:
+            entry = self.entries[appointment_id] = entry.copy()
+            self.listed = None
+        return entry
 
-@dataclass(slots=True, eq=False)
+    def copy(self) -> Clinic:
+        """In the same state, with the same entries, and without its news."""
+        for entry in self.entries.values():
+            entry.shared = True
+        return replace(
+            self,
+            entries=self.entries.copy(),
+            gone=self.gone.copy(),
+            listed=None,
+            encoded=None,
+            masked=None,
+            segment=None,
+            news=deque(maxlen=NEWS_KEPT),
+        )
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Segment:
     """Some clinics that stand behind one another on the board, and their bytes in one piece: see encoding.py."""
 
@@ -151,7 +195,8 @@ class DayBoard:
         self.date = day
         self.sequence = 0
         self.clinics: dict[str, Clinic] = {}
-        self.by_patient: dict[PatientId, set[AppointmentId]] = {}
+        self.by_patient: dict[PatientId, tuple[AppointmentId, ...]] = {}
+        """Also of those who have left: they were here."""
         self.clinic_of: dict[AppointmentId, str] = {}
         self.news: deque[News] = deque(maxlen=NEWS_KEPT)
         self.told_from = 0
@@ -215,6 +260,7 @@ class DayBoard:
         for appointment_id in self.by_patient.get(patient_id, ()):
             stream, entry = self._entry(appointment_id)
             if entry.listed:
+                entry = self.clinics[stream].own(appointment_id)
                 entry.changed = max(entry.changed, position)
                 self.clinics[stream].changed = max(self.clinics[stream].changed, position)
                 self.sequence = max(self.sequence, position)
@@ -223,6 +269,32 @@ class DayBoard:
     def _was_not_told(self, position: int, event_name: str) -> None:
         if event_name not in REGISTRATIONS:  # which come before anybody is on a board
             self.told_from = max(self.told_from, position)
+
+    # --- boards of the past ----------------------------------------------------------------------
+
+    def copy(self) -> DayBoard:
+        """Another board in the same state, to be folded on by itself. Appointments are shared, with what is encoded of
+        them, until they change on one of the two; news are not taken along."""
+        board = DayBoard(self.date)
+        board.sequence, board.told_from = self.sequence, self.sequence
+        board.clinics = {stream: clinic.copy() for stream, clinic in self.clinics.items()}
+        board.by_patient, board.clinic_of = self.by_patient.copy(), self.clinic_of.copy()
+        return board
+
+    def person_looks_different(self, patient_id: PatientId) -> None:
+        """A patient is registered otherwise now, or gone: nothing may be left that was encoded of them before. When
+        that was is no part of a board of the past, which shows people as they are now."""
+        for appointment_id in self.by_patient.get(patient_id, ()):
+            stream, entry = self._entry(appointment_id)
+            entry.encoded = entry.masked = None
+            self.clinics[stream].forget_bytes()
+
+    def doctor_looks_different(self, doctor_id: DoctorId) -> None:
+        """The same of a doctor's details."""
+        clinic = self.clinics.get(clinic_stream(doctor_id, self.date))
+        if clinic is not None:
+            clinic.forget_bytes()
+            self.segments = None
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -309,7 +381,7 @@ class DayBoard:
         self, stream: str, appointment_id: AppointmentId, after: Callable[[State], State], position: int
     ) -> None:
         clinic = self.clinics[stream]
-        entry = clinic.entries[appointment_id]
+        entry = clinic.own(appointment_id)
         before, was_listed = entry.state, entry.listed
         state = entry.state = after(before)
         entry.changed, entry.encoded, entry.masked = position, None, None
@@ -331,7 +403,8 @@ class DayBoard:
         if state.stage == "checked_in":
             clinic.line_moved(position)
         self.clinic_of[appointment_id] = stream
-        self.by_patient.setdefault(patient_id, set()).add(appointment_id)
+        known = self.by_patient.get(patient_id, ())
+        self.by_patient[patient_id] = known if appointment_id in known else (*known, appointment_id)
         return appointment_id
 
     def _let_go(self, stream: str, appointment_id: AppointmentId, position: int) -> AppointmentId:
@@ -343,7 +416,8 @@ class DayBoard:
             clinic.line_moved(position)
         if self.clinic_of[appointment_id] == stream:
             del self.clinic_of[appointment_id]
-            self.by_patient[entry.patient_id].discard(appointment_id)
+            known = self.by_patient[entry.patient_id]
+            self.by_patient[entry.patient_id] = tuple(each for each in known if each != appointment_id)
         return appointment_id
 
     _FOLD: ClassVar[dict[type[Event], Callable[[DayBoard, str, Any, int], AppointmentId | None]]] = {

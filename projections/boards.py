@@ -129,13 +129,13 @@ class Boards:
         up_to = self.applied
         try:
             board = DayBoard(day)
-            with _no_garbage_collection():
-                await self._fold_rows(board, up_to)
+            with no_garbage_collection():
+                await self.read_into(board, up_to)
                 await self._directory.have([*board.patients(), *self._booked_meanwhile(day)])
             while late := [p for p in self._booked_meanwhile(day) if self._directory.person(p) is None]:
                 await self._directory.have(late)
             # From here to the end there is no await: nothing can arrive unseen.
-            self._fold_people(board, up_to)
+            fold_people(board, self._directory, up_to)
             for arrival in self._arrived[day]:
                 arrival.fold_into(board)
         except POISON as error:
@@ -148,7 +148,8 @@ class Boards:
         self._make_room()
         return board
 
-    async def _fold_rows(self, board: DayBoard, up_to: int, *, rows_at_once: int = read.PAGE_ROWS) -> None:
+    async def read_into(self, board: DayBoard, up_to: int, *, rows_at_once: int = read.PAGE_ROWS) -> None:
+        """Fold into an empty board what the log has of its date up to a position."""
         after = 0
         while True:
             rows = await read.day(self._pool, board.date, after=after, up_to=up_to, limit=rows_at_once)
@@ -170,8 +171,8 @@ class Boards:
         self.keep(day)
         try:
             board = DayBoard(day)
-            await self._fold_rows(board, up_to, rows_at_once=PROOF_ROWS)
-            self._fold_people(board, up_to)
+            await self.read_into(board, up_to, rows_at_once=PROOF_ROWS)
+            fold_people(board, self._directory, up_to)
             yield Beside(board, arrived)
         finally:
             self.release(day)
@@ -184,26 +185,6 @@ class Boards:
         self._directory.let_go(wrong.patients())
         self._loaded[right.date] = right
         self.replaced(wrong, right)
-
-    async def as_of(self, day: date, sequence: int) -> DayBoard:
-        """A board of its own, as the log had it at a position. People are shown as they are now."""
-        board = DayBoard(day)
-        with _no_garbage_collection():
-            await self._fold_rows(board, sequence)
-            await self._directory.have(board.patients(), up_to=sequence)
-        self._fold_people(board, sequence)
-        return board
-
-    def _fold_people(self, board: DayBoard, up_to: int) -> None:
-        for patient_id in board.patients():
-            person = self._directory.person(patient_id)
-            if person is not None and person.sequence <= up_to:
-                board.person_was_changed(patient_id, person.sequence, person.last_event)
-        for clinic in board.clinics.values():
-            doctor = self._directory.doctors.get(clinic.doctor_id)
-            if doctor is not None and doctor.sequence <= up_to:
-                last_event = self._directory.doctors_last_event[clinic.doctor_id]
-                board.doctor_was_changed(clinic, doctor.sequence, last_event)
 
     # --- following -------------------------------------------------------------------------------
 
@@ -269,8 +250,20 @@ class Boards:
             self._directory.let_go(board.patients())
 
 
+def fold_people(board: DayBoard, directory: Directory, up_to: int) -> None:
+    """Everybody's last event, as far as it is not after a position. Of people, boards know no more than that."""
+    for patient_id in board.patients():
+        person = directory.person(patient_id)
+        if person is not None and person.sequence <= up_to:
+            board.person_was_changed(patient_id, person.sequence, person.last_event)
+    for clinic in board.clinics.values():
+        doctor = directory.doctors.get(clinic.doctor_id)
+        if doctor is not None and doctor.sequence <= up_to:
+            board.doctor_was_changed(clinic, doctor.sequence, directory.doctors_last_event[clinic.doctor_id])
+
+
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Thousands of new objects and none of them garbage: looking for it costs a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -128,13 +128,13 @@ class Directory:
         """One at hand, or None: see `have`."""
         return self._people.get(patient_id)
 
-    async def have(self, patient_ids: Iterable[PatientId], *, up_to: int = 0) -> None:
-        """Have these patients at hand, as far as they exist, as they were when `applied`, or at `up_to` if that is
-        later. Who is erased by now is shown so at once."""
+    async def have(self, patient_ids: Iterable[PatientId]) -> None:
+        """Have these patients at hand, as far as they exist, as they were when `applied`. Who is erased by now is
+        shown so at once."""
         missing = {patient_id for patient_id in patient_ids if patient_id not in self._people}
         while missing:
             self._being_read.update(missing)
-            until = max(self.applied, up_to)
+            until = self.applied
             try:
                 known = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
                 rows = [row for row in known if row.id <= until]

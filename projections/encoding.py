@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -117,7 +118,7 @@ class Encoder:
             status=clinic.status,
             capacity=clinic.capacity,
             booked=booked,
-            free=clinic.capacity - booked,
+            free=max(0, clinic.capacity - booked),  # By effective time, two may have had the same slot.
             waiting=clinic.waiting,
             starts_at=clinic.starts_at,
             slot_minutes=clinic.slot_minutes,
@@ -142,7 +143,7 @@ class Encoder:
             board.segments = [Segment(clinics[at : at + SEGMENT_CLINICS]) for at in steps]
             for segment in board.segments:
                 for clinic in segment.clinics:
-                    clinic.segment = segment
+                    clinic.segment = ref(segment)
         return board.segments
 
     def _segment(self, board: DayBoard, segment: Segment) -> bytes:

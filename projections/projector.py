@@ -21,6 +21,7 @@ from domain.rules.ids import DOCTOR, PATIENT, DoctorId, PatientId
 from projections.board import DayBoard, brings
 from projections.boards import POISON, Boards
 from projections.directory import Directory
+from projections.timeline import Timelines
 
 if TYPE_CHECKING:
     from domain.log.follow import Follower
@@ -37,10 +38,16 @@ class Behind(Exception):
 
 class Projector:
     def __init__(
-        self, pool: Pool, follower: Follower, boards: Boards, directory: Directory, mapper: EventMapper
+        self,
+        pool: Pool,
+        follower: Follower,
+        boards: Boards,
+        timelines: Timelines,
+        directory: Directory,
+        mapper: EventMapper,
     ) -> None:
         self._pool, self._follower = pool, follower
-        self._boards, self._directory, self._mapper = boards, directory, mapper
+        self._boards, self._timelines, self._directory, self._mapper = boards, timelines, directory, mapper
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._asked = 0
         self.position = 0
@@ -76,6 +83,16 @@ class Projector:
                 await future
         except TimeoutError:
             raise Behind(sequence) from None
+
+    async def is_in_log(self, sequence: int, *, seconds: float) -> bool:
+        """Wait as `reached` does. False where the log itself has not come so far by then. Raises Behind."""
+        try:
+            await self.reached(sequence, seconds=seconds)
+        except Behind:
+            if sequence <= await read.head(self._pool):
+                raise
+            return False
+        return True
 
     async def _apply(self, batch: Sequence[Recorded]) -> None:
         facts = [(row, fact) for row in batch if (fact := self._read(row)) is not None]
@@ -138,8 +155,10 @@ class Projector:
         kind = fact.originator_id.partition("/")[0]
         if kind == DOCTOR:
             self._directory.fold_doctor(row, fact)
+            self._timelines.doctor_changed(DoctorId(row.subject))
             return self._boards.doctor_changed(DoctorId(row.subject), row.id, fact)
         if kind == PATIENT:
             self._directory.fold_patient(row, fact)
+            self._timelines.person_changed(PatientId(row.subject))
             return self._boards.person_changed(PatientId(row.subject), row.id, fact)
         return []

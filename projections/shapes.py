@@ -17,6 +17,8 @@ from domain.rules.events import Order, Priority, Stage, Status
 from domain.rules.ids import AppointmentId, DoctorId, PatientId
 
 ClinicStatus = Literal["open", "closed", "finished"]
+By = Literal["recorded", "effective"]
+"""The past as the log got to know of it, or as it was."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):

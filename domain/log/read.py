@@ -30,6 +30,10 @@ _DAY: Final = """
 SELECT position, type, data, stream, version, subject, meta FROM daysheet.event
 WHERE day = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
 """
+_DAY_RECORDED: Final = """
+SELECT position, recorded_at, type, data, stream, version, subject, meta FROM daysheet.event
+WHERE day = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
+"""
 _DAY_AFTER: Final = f"""
 SELECT {COLUMNS} FROM daysheet.event e
 WHERE e.day = $1 AND e.position > $2 AND e.position <= $3 ORDER BY e.position LIMIT $4
@@ -84,6 +88,11 @@ async def day(pool: Pool, date: date, *, after: int, up_to: int, limit: int = PA
     Bare rows: a day may be 30,000 of them, and EventMapper.read takes them as they are.
     """
     return await pool.fetch(_DAY, date, after, up_to, limit)
+
+
+async def day_recorded(pool: Pool, date: date, *, after: int, up_to: int) -> Sequence[asyncpg.Record]:
+    """The same, and when: rows (position, recorded_at, type, data, stream, version, subject, meta)."""
+    return await pool.fetch(_DAY_RECORDED, date, after, up_to, PAGE_ROWS)
 
 
 async def day_after(pool: Pool, date: date, *, after: int, limit: int, up_to: int = NO_END) -> list[Recorded]:

@@ -16,8 +16,8 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 from aiohttp import web
 
-from gateway.live.messages import Delta, Error, Heartbeat, Pong, Snapshot, Status, Unsubscribed, Update
-from gateway.live.protocol import Message, Ping, Subscribe, Unsubscribe
+from gateway.live.messages import Delta, Error, Heartbeat, Pong, ReplayEnd, Snapshot, Status, Unsubscribed, Update
+from gateway.live.protocol import Message, Pause, Ping, Play, Replay, Seek, Subscribe, Unsubscribe
 from gateway.live.routes import PATH
 from gateway.rest.openapi import VERSION
 from projections.shapes import Day, DayChange, DoctorDay, PublicDay, PublicDayChange, PublicDoctorDay
@@ -29,13 +29,17 @@ _GENERIC: Final = re.compile(rb'([A-Z]\w*?)[_[]([A-Z]\w*?)[_\]](?=")')
 HEARD: Final[tuple[Any, ...]] = get_args(Message)
 ANSWERS: Final[dict[Any, tuple[Any, ...]]] = {
     Subscribe: (Snapshot, Delta, Error),
+    Replay: (Snapshot, Update, ReplayEnd, Error),
+    Pause: (Error,),
+    Play: (Update, ReplayEnd, Error),
+    Seek: (Snapshot, Error),
     Unsubscribe: (Unsubscribed, Error),
     Ping: (Pong, Error),
 }
 """What follows each thing heard. A delta in place of the snapshot is for who resumes."""
-PUBLISHED: Final = (Update, Delta, Heartbeat, Status, Error)
+PUBLISHED: Final = (Update, Delta, Heartbeat, Status, ReplayEnd, Error)
 """What comes without being asked for again."""
-_OF_EVERY_CHANNEL: Final = (Heartbeat, Status, Unsubscribed, Pong, Error)
+_OF_EVERY_CHANNEL: Final = (Heartbeat, Status, ReplayEnd, Unsubscribed, Pong, Error)
 
 CLOSE_CODES: Final = {
     1000: "The client said good-bye.",
@@ -47,10 +51,11 @@ CLOSE_CODES: Final = {
     1013: "Overloaded, or the client reads too slowly. Come back later.",
 }
 _ABOUT: Final = """\
-One connection watches one date at a time; `subscribe` again replaces it. A message is a JSON object of at most 64 KiB
+One connection watches one date at a time, as it is (`subscribe`) or as it was (`replay`); either replaces what was
+watched before. A message is a JSON object of at most 64 KiB
 in a text frame (a binary frame that holds the same is understood). What is wrong with one is told by an `error`, and
 the connection stays. Under load, states are skipped; none is ever older than the one before it, and the last to come is
-the newest. Messages may gain keys.
+the newest. A replay skips none. Messages may gain keys.
 
 Close codes:
 

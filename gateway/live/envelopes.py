@@ -68,18 +68,27 @@ def _around(head: bytes, data: tuple[bytes, list[bytes], bytes]) -> Body:
 
 
 def _snapshot(parts: Parts, board: DayBoard, view: View) -> bytes:
-    sequence = view.sequence(board, parts.directory.doctors)
+    return snapshot_head(parts, view.sequence(board, parts.directory.doctors))
+
+
+def snapshot_head(parts: Parts, sequence: int) -> bytes:
+    """A messages.Snapshot as far as its data."""
     return b'{"type":"snapshot","epoch":"%b","sequence":%d,"data":' % (parts.epoch.encode(), sequence)
 
 
 def _changed(parts: Parts, kind: bytes, board: DayBoard, view: View, after: int) -> bytes:
     doctors = parts.directory.doctors
     news = view.news_after(board, doctors, after)
+    return changed_head(parts, kind, after, view.sequence(board, doctors), news)
+
+
+def changed_head(parts: Parts, kind: bytes, after: int, sequence: int, news: Sequence[News] | None) -> bytes:
+    """A messages.Update or Delta as far as its data."""
     return b'{"type":"%b","epoch":"%b","from":%d,"sequence":%d,"events":%b,"data":' % (
         kind,
         parts.epoch.encode(),
         after,
-        view.sequence(board, doctors),
+        sequence,
         _happened(news),
     )
 

@@ -29,19 +29,35 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     appointment_id: AppointmentId | None
 
 
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a replay is: the last event in the state, when it was recorded or effective, and its type.
+
+    A snapshot may stand elsewhere than at an event: `at` is the time that was sought. Before the first event `sequence`
+    is 0 and `event` null. `begins` and `ends`, in a snapshot: the times of the first and the last event of the date's
+    own hours; null where it has none.
+    """
+
+    sequence: int
+    at: str
+    event: str | None
+    begins: str | msgspec.UnsetType | None = msgspec.UNSET
+    ends: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class Snapshot(msgspec.Struct, Generic[Data], frozen=True, kw_only=True, tag="snapshot", tag_field="type"):
-    """The whole state: the first answer to a subscription."""
+    """The whole state: the first answer to a subscription, to a replay and to a seek."""
 
     epoch: str
     sequence: int
     data: Data
+    replay: Replayed | msgspec.UnsetType = msgspec.UNSET
 
 
 class Update(msgspec.Struct, Generic[Data], frozen=True, kw_only=True, tag="update", tag_field="type"):
     """The whole state again, after something happened.
 
     `from`: the state published before this one. `events`: what happened after it; null where that is more than 100,
-    and none in the public view.
+    and none in the public view. In a replay, by effective time, a late entry's state has the `sequence` of newer ones.
     """
 
     epoch: str
@@ -49,6 +65,7 @@ class Update(msgspec.Struct, Generic[Data], frozen=True, kw_only=True, tag="upda
     sequence: int
     events: list[Happened] | None
     data: Data
+    replay: Replayed | msgspec.UnsetType = msgspec.UNSET
 
 
 class Delta(msgspec.Struct, Generic[Data], frozen=True, kw_only=True, tag="delta", tag_field="type"):
@@ -82,6 +99,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_field=
 
 class Unsubscribed(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribed", tag_field="type"):
     """Nothing is shown any more."""
+
+
+class ReplayEnd(msgspec.Struct, frozen=True, kw_only=True, tag="replay_end", tag_field="type"):
+    """A replay has shown all there is. It may still be sought in, and played on when more has happened."""
 
 
 class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong", tag_field="type"):

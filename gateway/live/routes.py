@@ -9,7 +9,8 @@ from aiohttp import web
 from domain.rules.ids import DoctorId
 from gateway.access import viewer
 from gateway.live.fanout import Fanout
-from gateway.live.socket import Monitor
+from gateway.live.replay import Replays
+from gateway.live.socket import Connection
 from gateway.parts import PARTS
 from gateway.rest.answer import doctor_card
 from gateway.rest.decode import path_value
@@ -17,7 +18,8 @@ from gateway.rest.problem import Problem
 
 PATH: Final = "/api/v1/ws/queue"
 FANOUT: Final = web.AppKey("fanout", Fanout)
-MONITORS: Final = web.AppKey("monitors", set[Monitor])
+MONITORS: Final = web.AppKey("monitors", set[Connection])
+REPLAYS: Final = web.AppKey("replays", Replays)
 
 
 async def _all_doctors(request: web.Request) -> web.StreamResponse:
@@ -33,13 +35,14 @@ async def _one_doctor(request: web.Request) -> web.StreamResponse:
 async def _serve(request: web.Request, doctor_id: DoctorId | None) -> web.StreamResponse:
     if not web.WebSocketResponse().can_prepare(request):
         raise Problem(400, "invalid_request", "this is a WebSocket: connect to it as RFC 6455 says, by ws://")
-    monitor = Monitor(request.app[PARTS], request.app[FANOUT], doctor_id, viewer(request))
-    monitors = request.app[MONITORS]
-    monitors.add(monitor)
+    app = request.app
+    connection = Connection(app[PARTS], app[FANOUT], app[REPLAYS], doctor_id, viewer(request))
+    monitors = app[MONITORS]
+    monitors.add(connection)
     try:
-        return await monitor.serve(request)
+        return await connection.serve(request)
     finally:
-        monitors.discard(monitor)
+        monitors.discard(connection)
 
 
 def add_routes(app: web.Application) -> None:

@@ -125,4 +125,4 @@ async def _board(parts: Parts, day: date, done: Done) -> DayBoard:
         board = await parts.boards.get(day)
         if not done.replayed or board.sequence == done.sequence:
             return board
-    return await parts.boards.as_of(day, done.sequence)
+    return await parts.timelines.as_of(day, done.sequence)

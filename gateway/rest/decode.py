@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from gateway.rest.problem import Problem, invalid
+from projections.shapes import By
 
 BODY_BYTES: Final = 2**20
 BODY_SECONDS: Final = 20.0
@@ -86,7 +87,7 @@ async def _body(request: web.Request) -> bytes:
     return body
 
 
-def query(request: web.Request, **known: type) -> dict[str, Any]:
+def query(request: web.Request, **known: Any) -> dict[str, Any]:
     """The query's parameters, converted; a key that means nothing here is an error, as it is in a body."""
     values: dict[str, Any] = {}
     for name, text in request.query.items():
@@ -107,17 +108,27 @@ def path_value(name: str, text: str) -> UUID | datetime.date | int:
     return converted
 
 
-_WHAT: Final[Mapping[type, str]] = {
+_WHAT: Final[Mapping[Any, str]] = {
     UUID: "a UUID",
     datetime.date: "a date (YYYY-MM-DD)",
+    datetime.datetime: "a time with its offset, such as 2025-11-17T09:15:00+05:30",
     int: "a whole number from 0",
     str: "a text",
+    By: "`recorded` or `effective`",
 }
+_PLUS_BECAME_SPACE: Final = re.compile(r" (?=\d\d:\d\d$)")
+"""What an offset's `+` is in a query where nobody escaped it."""
+_RFC_3339_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+"""A bare number would be taken for seconds since 1970."""
 
 
-def _converted(name: str, text: str, wanted: type) -> Any:
+def _converted(name: str, text: str, wanted: Any) -> Any:
+    if wanted is datetime.datetime:
+        text = _PLUS_BECAME_SPACE.sub("+", text)
     try:
         value: Any = msgspec.convert(text, wanted, strict=False)
+        if wanted is datetime.datetime and (value.tzinfo is None or not _RFC_3339_DATE.match(text)):
+            raise ValueError
         if wanted is int and not (text.isdecimal() and text.isascii() and value < 2**63):
             raise ValueError
     except (msgspec.ValidationError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -16,12 +16,16 @@ from gateway.rest import export
 from gateway.rest.decode import PATH_TYPES, body_type, path_variables
 from gateway.rest.route import Route
 from gateway.rest.routes import PREFIX, ROUTES
+from projections.shapes import By
 
 VERSION: Final = "0.1.0"
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "date": (datetime.date, "Today, in the hospital's zone, where it is left out."),
     "doctor_id": (UUID, "Only this doctor."),
+    "at": (Annotated[datetime.datetime, msgspec.Meta(tz=True)], "As it was at this time; one to come stands for now."),
+    "sequence": (int, "As it was right after this event of the log. Not together with `at`."),
+    "by": (By, "`recorded`, the default: as the log had it. `effective`: as it was, with late entries in their place."),
     "after": (int, "Only events after this sequence."),
     "limit": (int, "At most so many events, 1 to 1,000."),
     "/queue/{date}/export?format": (

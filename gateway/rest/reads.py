@@ -12,18 +12,22 @@ from aiohttp import web
 from domain.audit.looks import BoardViewed, DayEventsViewed, HistoryViewed, PatientsSearched, PatientViewed
 from domain.log import read
 from domain.rules.commands import Name
+from domain.rules.events import NO_TIME
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, clinic_of
 from domain.rules.refusals import UnknownAppointment, UnknownDoctor
 from domain.vault.search import having_all
 from gateway.access import viewer
-from gateway.live.envelopes import snapshot_pieces
+from gateway.live.envelopes import snapshot_head, snapshot_pieces
+from gateway.live.protocol import meant
 from gateway.rest.answer import READ_WAITS_SECONDS, doctor_card, json_response, patient_card
 from gateway.rest.decode import body_of, path_value, query
 from gateway.rest.problem import Problem
 from projections import shapes
 from projections.board import Clinic, DayBoard, Entry
+from projections.boards import fold_people
 from projections.explain import why
 from projections.projector import Behind
+from projections.timeline import END, Place
 from projections.views import View
 
 FOUND_AT_MOST: Final = 50
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from gateway.parts import Parts
 
 
-async def _wait(parts: Parts, request: web.Request, **known: type) -> dict[str, Any]:
+async def _wait(parts: Parts, request: web.Request, **known: Any) -> dict[str, Any]:
     """The query, once the read model has come as far as it demands. Raises Problem, Behind."""
     values = query(request, min_sequence=int, **known)
     await parts.projector.reached(values.get("min_sequence", 0), seconds=READ_WAITS_SECONDS)
@@ -137,14 +141,49 @@ async def day_events(parts: Parts, request: web.Request) -> web.Response:
 
 
 async def queue(parts: Parts, request: web.Request) -> web.Response:
-    """The envelope of a snapshot, of all doctors or of one."""
-    values = await _wait(parts, request, date=datetime.date, doctor_id=UUID)
+    """The envelope of a snapshot, of all doctors or of one: as it is, or as it was."""
+    values = await _wait(
+        parts, request, date=datetime.date, doctor_id=UUID, at=datetime.datetime, sequence=int, by=shapes.By
+    )
+    place = await _place(parts, values)
     day = values.get("date") or parts.today()
-    doctor_id = values.get("doctor_id")
+    doctor_id, by = values.get("doctor_id"), values.get("by", "recorded")
     if doctor_id is not None:
         await doctor_card(parts, doctor_id)
-    board = await parts.boards.get(day)
-    body = b"".join(snapshot_pieces(parts, board, View(doctor_id=doctor_id)))
-    look = BoardViewed(date=day, sequence=parts.projector.position, doctor_id=doctor_id)
+    view = View(doctor_id=doctor_id)
+    if place is None and by == "recorded":
+        board, sequence = await parts.boards.get(day), parts.projector.position
+        body = b"".join(snapshot_pieces(parts, board, view))
+    else:
+        sequence, body = await _as_it_was(parts, day, by, place, view)
+    look = BoardViewed(date=day, sequence=sequence, doctor_id=doctor_id)
     await parts.audit.looked(viewer(request), look)
     return web.Response(body=body, content_type="application/json")
+
+
+async def _place(parts: Parts, values: dict[str, Any]) -> Place | None:
+    """None for as it is now, which is what a time to come stands for. Raises Problem, Behind."""
+    at, sequence = values.get("at"), values.get("sequence")
+    if at is not None and sequence is not None:
+        raise Problem(400, "invalid_request", "`at` and `sequence` both say when: one of them is enough", key="at")
+    if sequence is None:
+        return None if at is None or meant(at) >= parts.now() else max(NO_TIME, meant(at))
+    if not await parts.projector.is_in_log(sequence, seconds=READ_WAITS_SECONDS):
+        raise Problem(400, "invalid_request", "`sequence` is beyond the log", key="sequence")
+    return int(sequence)
+
+
+async def _as_it_was(
+    parts: Parts, day: datetime.date, by: shapes.By, place: Place | None, view: View
+) -> tuple[int, bytes]:
+    """The newest sequence in it, and the envelope, with the time that was asked for as its `timestamp`, or that of the last event in it."""
+    async with parts.timelines.opened(day, by) as timeline:
+        number, board = await timeline.board_at(END if place is None else place)
+        moment = place if isinstance(place, datetime.datetime) else parts.now()
+        if isinstance(place, int):
+            moment = timeline.steps[number - 1].at if number else moment
+            if by == "recorded":
+                fold_people(board, parts.directory, place)
+        sequence = timeline.sequence(board, view.doctor_id)
+        begins, blocks, ends = parts.encoder.day_blocks(board, moment, view)
+        return sequence, b"".join((snapshot_head(parts, sequence), begins, b",".join(blocks), ends, b"}"))

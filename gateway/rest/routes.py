@@ -312,9 +312,9 @@ _QUEUE: Final = (
     Route(
         method="GET",
         path="/queue",
-        summary="A date's queue, of all doctors or of one",
+        summary="A date's queue, of all doctors or of one, as it is or as it was",
         read=reads.queue,
-        parameters=("date", "doctor_id"),
+        parameters=("date", "doctor_id", "at", "sequence", "by"),
         answers=Snapshot,
         or_answers=DoctorSnapshot,
         refuses=(refusals.UnknownDoctor,),

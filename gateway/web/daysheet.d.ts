@@ -100,12 +100,17 @@ export type ServerMessage =
   | Heartbeat
   | Status
   | Unsubscribed
+  | ReplayEnd
   | Pong
   | ErrorMessage;
 
 /** All that a client says. */
 export type ClientMessage =
   | Subscribe
+  | Replay
+  | Pause
+  | Play
+  | Seek
   | Unsubscribe
   | Ping;
 
@@ -244,9 +249,20 @@ export interface Patient {
   gender: 'female' | 'male' | 'other' | 'unknown';
 }
 
+/** Let the replay stand still. */
+export interface Pause {
+  action: 'pause';
+}
+
 /** Are you there? */
 export interface Ping {
   action: 'ping';
+}
+
+/** Let the replay go on, as fast as before where no speed is given. */
+export interface Play {
+  action: 'play';
+  speed?: number | null;
 }
 
 /** The answer to a ping. */
@@ -327,18 +343,58 @@ export interface QueueEntry {
   ticket: string;
 }
 
+/**
+ * Show me this date's past, event by event, as it was recorded or as it was in effect.
+ *
+ * It begins at `from`, or before the first event. All but `date` is optional, and null is the same as left out.
+ */
+export interface Replay {
+  action: 'replay';
+  date: string;
+  from?: number | string | null;
+  speed?: number | null;
+  by?: 'effective' | 'recorded' | null;
+}
+
+/** A replay has shown all there is. It may still be sought in, and played on when more has happened. */
+export interface ReplayEnd {
+  type: 'replay_end';
+}
+
+/**
+ * Where a replay is: the last event in the state, when it was recorded or effective, and its type.
+ *
+ * A snapshot may stand elsewhere than at an event: `at` is the time that was sought. Before the first event `sequence`
+ * is 0 and `event` null. `begins` and `ends`, in a snapshot: the times of the first and the last event of the date's
+ * own hours; null where it has none.
+ */
+export interface Replayed {
+  sequence: number;
+  at: string;
+  event: string | null;
+  begins?: string | null;
+  ends?: string | null;
+}
+
 /** The last state that the client has. */
 export interface Resume {
   epoch: string;
   sequence: number;
 }
 
-/** The whole state: the first answer to a subscription. */
+/** Let the replay be elsewhere, and go on from there if it is playing. */
+export interface Seek {
+  action: 'seek';
+  to: number | string;
+}
+
+/** The whole state: the first answer to a subscription, to a replay and to a seek. */
 export interface Snapshot<Data> {
   type: 'snapshot';
   epoch: string;
   sequence: number;
   data: Data;
+  replay?: Replayed;
 }
 
 /** Whether boards follow what happens. While they do not, the last one stays; `since` when. */
@@ -360,7 +416,7 @@ export interface Subscribe {
   view?: 'full' | 'public' | null;
 }
 
-/** Show me nothing for now. */
+/** Show me nothing for now: neither a date as it is nor one as it was. */
 export interface Unsubscribe {
   action: 'unsubscribe';
 }
@@ -374,7 +430,7 @@ export interface Unsubscribed {
  * The whole state again, after something happened.
  *
  * `from`: the state published before this one. `events`: what happened after it; null where that is more than 100,
- * and none in the public view.
+ * and none in the public view. In a replay, by effective time, a late entry's state has the `sequence` of newer ones.
  */
 export interface Update<Data> {
   type: 'update';
@@ -383,4 +439,5 @@ export interface Update<Data> {
   sequence: number;
   events: Happened[] | null;
   data: Data;
+  replay?: Replayed;
 }

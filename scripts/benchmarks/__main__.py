@@ -15,7 +15,7 @@ from scripts.benchmarks import plot, report
 from scripts.benchmarks.hospital import Postgres, embedded_postgres
 from scripts.benchmarks.report import Row
 
-NAMES: Final = ("append", "rebuild", "encode", "startup", "memory", "fanout", "latency", "growth", "verify")
+NAMES: Final = ("append", "rebuild", "encode", "startup", "memory", "fanout", "latency", "growth", "replay", "verify")
 
 
 def main() -> None:

@@ -204,7 +204,7 @@ class Nobody:
     def __init__(self) -> None:
         self.doctors: dict[DoctorId, object] = {}
 
-    async def have(self, patient_ids: Iterable[object], *, up_to: int = 0) -> None:
+    async def have(self, patient_ids: Iterable[object]) -> None:
         pass
 
     def person(self, patient_id: object) -> None:

@@ -18,7 +18,8 @@ from uuid import uuid4
 
 from domain.log import codec
 from domain.log.read import PAGE_ROWS
-from projections.boards import Boards
+from projections.board import DayBoard
+from projections.boards import Boards, no_garbage_collection
 from scripts.benchmarks import hospital
 from scripts.benchmarks.hospital import Postgres
 from scripts.benchmarks.peers import library_application
@@ -45,7 +46,9 @@ async def run(postgres: Postgres, *, quick: bool) -> list[Row]:
 
         async def ours() -> float:
             begins = time.perf_counter()
-            board = await boards.as_of(DAY, head)
+            board = DayBoard(DAY)
+            with no_garbage_collection():
+                await boards.read_into(board, head)
             seconds = time.perf_counter() - begins
             assert len(board.clinic_of) == doctors * patients
             return events / seconds

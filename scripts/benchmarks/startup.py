@@ -4,7 +4,9 @@ ready               From the start of the process `daysheet serve` to its first 
                     events of other days, against an empty log.
 cold load           A day of 10,000 rows and 6,000 people that is not in memory, out of the same million, against the
                     same day alone in its log. In parts as projections/boards.py has them: its rows read and folded, its
-                    people's own events read, their keys read and unwrapped, their details opened.
+                    people's own events read, their keys read and unwrapped, their details opened; and "its timeline",
+                    the same day opened to be replayed, as far as its first state's bytes.
+opening             The whole day, and its timeline, against the sum of the parts: what is to be read and opened anyway.
 
 Both sides have the same length and shape of everything but the history, so a ratio of 1 is the best there can be. The
 history is the day's own clinics, copied in SQL to a hundred days before: real bytes, other dates, other appointments.
@@ -23,8 +25,11 @@ from domain.rules.ids import PatientId, patient_stream
 from domain.vault.master import MasterKeys, read_master_keys
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
-from projections.boards import Boards
+from projections.board import DayBoard
+from projections.boards import Boards, no_garbage_collection
 from projections.directory import Directory
+from projections.encoding import Encoder
+from projections.timeline import START, Timelines
 from scripts.benchmarks import hospital, stage
 from scripts.benchmarks.hospital import Postgres
 from scripts.benchmarks.report import Row, interleaved, row
@@ -34,6 +39,9 @@ DOCTORS: Final = 200
 EACH: Final = 30
 CHECKED_IN: Final = 3_800
 PAST_DAYS: Final = 100
+PARTS: Final = ("rows", "people", "keys", "opening")
+WHOLE_DAY: Final = "the whole day"
+TIMELINE: Final = "its timeline"
 
 _COPY_TO_PAST_DAYS: Final = """
 INSERT INTO daysheet.event (position, stream, version, type, day, subject, data, meta, recorded_at)
@@ -107,9 +115,21 @@ async def _cold_loads(postgres: Postgres, history: str, rounds: int) -> list[Row
     master = read_master_keys(None, postgres.folder / "master.key", may_make=False)
     async with hospital.opened(postgres, "old") as old, hospital.opened(postgres, "alone") as alone:
         figures = [(await _cold_load(old, master), await _cold_load(alone, master)) for _ in range(1 + rounds)][1:]
+    parts = [(sum(one[part] for part in PARTS), one) for one, _ in figures]
     return [
-        row(f"cold load: {part}", "ms", f"without {history}", [(one[part], other[part]) for one, other in figures])
-        for part in figures[0][0]
+        *(
+            row(f"cold load: {part}", "ms", f"without {history}", [(one[part], other[part]) for one, other in figures])
+            for part in figures[0][0]
+        ),
+        *(
+            row(
+                f"opening: {whole}",
+                "ms",
+                "its rows, people, keys and opening them",
+                [(one[whole], s) for s, one in parts],
+            )
+            for whole in (WHOLE_DAY, TIMELINE)
+        ),
     ]
 
 
@@ -125,7 +145,9 @@ async def _cold_load(parts: Parts, master: MasterKeys) -> dict[str, float]:
         spent[part], since = 1e3 * (now - since), now
 
     boards = Boards(parts.pool, hospital.Nobody(), facts)  # type: ignore[arg-type]
-    board = await boards.as_of(DAY, parts.projector.position)
+    board = DayBoard(DAY)
+    with no_garbage_collection():
+        await boards.read_into(board, parts.projector.position)
     patients: list[PatientId] = list(board.patients())
     lap("rows")
     rows = await read.streams(parts.pool, {patient_stream(patient): 0 for patient in patients})
@@ -141,5 +163,15 @@ async def _cold_load(parts: Parts, master: MasterKeys) -> dict[str, float]:
     boards.applied = afresh.applied = parts.projector.position
     since = time.perf_counter()
     await boards.get(DAY)
-    lap("the whole day")
+    lap(WHOLE_DAY)
+    afresh = Directory(parts.pool, Vault(parts.pool, master), facts)
+    boards = Boards(parts.pool, afresh, facts)
+    boards.applied = afresh.applied = parts.projector.position
+    encoder = Encoder(afresh, parts.zone)
+    timelines = Timelines(parts.pool, boards, afresh, facts)
+    since = time.perf_counter()
+    async with timelines.opened(DAY, "recorded") as timeline:
+        _, board = await timeline.board_at(START)
+        encoder.day(board, parts.now())
+    lap(TIMELINE)
     return spent

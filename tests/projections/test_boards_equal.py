@@ -181,7 +181,7 @@ async def test_after_any_day_the_live_board_equals_one_read_from_the_log(
             parts.encoder.day(await morning.up_to_date(), NOW)
     await is_equal_when_read_again(morning)
     for sequence, shown in looked:
-        then = await parts.boards.as_of(morning.day, sequence)
+        then = await parts.timelines.as_of(morning.day, sequence)
         assert parts.encoder.day(then, NOW) == shown
 
 
@@ -237,7 +237,7 @@ async def test_a_day_on_which_everything_happens_is_equal_too(parts: Parts) -> N
     await morning.do(commands.ErasePatient(patient_id=morning.patients[1], reason="asked"))
     await is_equal_when_read_again(morning)
     board = await morning.up_to_date()
-    as_of = await parts.boards.as_of(morning.day, parts.projector.position)
+    as_of = await parts.timelines.as_of(morning.day, parts.projector.position)
     assert parts.encoder.day(as_of, NOW) == parts.encoder.day(board, NOW)
     assert (as_of.sequence, _changes(as_of)) == (board.sequence, _changes(board))
 

@@ -27,11 +27,12 @@ CASES = {
     "append": 6,
     "rebuild": 2,
     "encode": 6,
-    "startup": 6,
+    "startup": 9,
     "memory": 12,
     "fanout": 6,
     "latency": 14,
     "growth": 4,
+    "replay": 5,
     "verify": 2,
 }
 """Rows, where all peers are installed."""
