@@ -176,7 +176,8 @@ async def _place(parts: Parts, values: dict[str, Any]) -> Place | None:
 async def _as_it_was(
     parts: Parts, day: datetime.date, by: shapes.By, place: Place | None, view: View
 ) -> tuple[int, bytes]:
-    """The newest sequence in it, and the envelope, with the time that was asked for as its `timestamp`, or that of the last event in it."""
+    """The newest sequence in it, and the envelope; its `timestamp` is the time that was asked for, or that of the
+    last event in it."""
     async with parts.timelines.opened(day, by) as timeline:
         number, board = await timeline.board_at(END if place is None else place)
         moment = place if isinstance(place, datetime.datetime) else parts.now()
