@@ -3,9 +3,8 @@
 sealed under load       200,000 events in seals of thousands, as a sealer makes them of what many writers append.
 each sealed alone       20,000 events with a checkpoint each, as on a quiet ward: a signature to check for every row.
 
-Ours is `daysheet verify`: every row is read, made into its leaf and hashed, every tile, root and signature checked.
-There is no peer that does the same. In its place stands the least that anybody could do: read the same rows, prove
-nothing.
+Ours is `daysheet verify`: every row is read, made into its leaf and hashed; every tile, root and signature is checked.
+There is no peer that does the same. In its place stands the least that anybody could do: read the rows, prove nothing.
 """
 
 from __future__ import annotations

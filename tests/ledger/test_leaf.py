@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from datetime import UTC, date, datetime
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from domain.ledger import rows
+from domain.ledger.findings import WORDS
 from domain.ledger.leaf import Row, leaf, leaf_hash, tag
 from domain.ledger.logs import EVENT, LOGS, Log
 from domain.postgres.connect import Connection
@@ -141,3 +144,46 @@ async def test_bare_rows_are_in_postgresqls_own_units(database: Database, admin:
     microseconds = (at - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000
     days = (day - date(2000, 1, 1)).days
     assert Row(*row) == Row(1, round(microseconds), 3, days, SUBJECT.bytes, b"clinic/a/b", b"x@1", b"m", b"d")
+
+
+# --- as docs/ledger.md has it --------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
+
+
+async def test_the_documents_example_is_made_byte_by_byte(database: Database, admin: Connection) -> None:
+    """In Python and in SQL; and what its table says of the head is all there is in the head."""
+    described, hashed = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)[:2]
+    row = dict(line.split(None, 1) for line in described.splitlines())
+    await admin.execute(
+        _INSERT,
+        int(row["position"]),
+        row["recorded_at"],
+        int(row["version"]),
+        row["day"],
+        UUID(row["subject"]),
+        row["stream"],
+        row["type"],
+        row["meta"].encode(),
+        row["data"].encode(),
+    )
+    made = await admin.fetchval(_LEAF, tag(EVENT))
+    table = re.findall(r"^\| (\d+) \| (\d+) \| .* \| `([0-9a-f ]+)` \|$", PAGE, re.MULTILINE)
+    at = 0
+    for offset, length, hexed in table:
+        assert int(offset) == at
+        assert made[at : at + int(length)] == bytes.fromhex(hexed)
+        at += int(length)
+    assert at == 81
+    assert made[at:] == "".join(row[name] for name in ("stream", "type", "meta", "data")).encode()
+    bare = await rows.bare(database.url)
+    try:
+        ((only,),) = [page async for page in rows.pages(bare, EVENT, 0, 10)]
+    finally:
+        bare.terminate()
+    assert leaf(tag(EVENT), only, 7) == made
+    assert leaf_hash(tag(EVENT), only, 7).hex() == hashed.strip()
+
+
+def test_the_document_explains_every_word_of_verify_and_no_other() -> None:
+    assert re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", PAGE, re.MULTILINE) == list(WORDS)
