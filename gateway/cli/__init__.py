@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import migrate, serve, watch
+from gateway.cli import migrate, replay, serve, watch
 
 app = App(
     name="daysheet",
@@ -20,6 +20,7 @@ app.command(serve.serve)
 app.command(serve.worker, show=False)
 app.command(migrate.migrate)
 app.command(watch.watch)
+app.command(replay.replay)
 
 
 def _log_to_stderr() -> None:
