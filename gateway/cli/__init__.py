@@ -9,7 +9,7 @@ import cyclopts
 import structlog
 from cyclopts import App
 
-from gateway.cli import check, checkpoint, export, key, migrate, privacy, proof, serve, verify, watch
+from gateway.cli import check, checkpoint, export, key, migrate, privacy, proof, replay, serve, verify, watch
 
 app = App(
     name="daysheet",
@@ -19,14 +19,15 @@ app = App(
 app.command(serve.serve)
 app.command(serve.worker, show=False)
 app.command(migrate.migrate)
-app.command(key.key)
-app.command(privacy.privacy)
 app.command(watch.watch)
+app.command(replay.replay)
 app.command(export.export)
-app.command(check.check)
+app.command(verify.verify)
 app.command(checkpoint.checkpoint)
 app.command(proof.proof)
-app.command(verify.verify)
+app.command(check.check)
+app.command(key.key)
+app.command(privacy.privacy)
 
 
 def _log_to_stderr() -> None:

@@ -13,21 +13,24 @@ to know more than the day takes a Monitor:
         async for shown in monitor:
             print(shown.sequence, shown.events, monitor.connection)
 
-Both end with a WatchEnded where trying again would change nothing.
+Both end with a WatchEnded where trying again would change nothing. A date's past is what a Replay shows.
 """
 
 from gateway.client.days import watch
 from gateway.client.endings import NotAdmitted, NotUnderstood, Rejected, Unaskable, WatchEnded
 from gateway.client.monitor import Monitor
 from gateway.client.options import Connection
+from gateway.client.replay import Moment, Replay
 from gateway.client.shown import Shown
 
 __all__ = [
     "Connection",
+    "Moment",
     "Monitor",
     "NotAdmitted",
     "NotUnderstood",
     "Rejected",
+    "Replay",
     "Shown",
     "Unaskable",
     "WatchEnded",

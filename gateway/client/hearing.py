@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.client.endings import NotUnderstood
-from gateway.live.messages import Delta, Heartbeat, Snapshot, Status, Update
+from gateway.live.messages import Delta, Heartbeat, ReplayEnd, Snapshot, Status, Update
 from projections.shapes import Day, DayChange, DoctorDay, PublicDay, PublicDayChange, PublicDoctorDay
 
 
@@ -19,7 +19,7 @@ class Refusal(msgspec.Struct, frozen=True, tag="error", tag_field="type"):
     message: str
 
 
-_Other = Heartbeat | Status | Refusal
+_Other = Heartbeat | Status | ReplayEnd | Refusal
 Heard = Snapshot[Any] | Update[Any] | Delta[Any] | _Other
 
 _SAYS: Final[dict[tuple[bool, bool], Any]] = {
@@ -29,7 +29,7 @@ _SAYS: Final[dict[tuple[bool, bool], Any]] = {
     (True, True): Snapshot[PublicDoctorDay] | Update[PublicDoctorDay] | Delta[PublicDayChange] | _Other,
 }
 """Of one doctor or all, for the public or not."""
-_KINDS: Final = {"snapshot", "update", "delta", "heartbeat", "status", "error"}
+_KINDS: Final = {"snapshot", "update", "delta", "heartbeat", "status", "replay_end", "error"}
 
 
 class _Kind(msgspec.Struct, frozen=True):

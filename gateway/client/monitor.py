@@ -77,7 +77,7 @@ class Monitor(Generic[Data]):
         compression: bool = True,
         on_connection: Callable[[Connection], None] | None = None,
     ) -> None:
-        self._url = _address(url, doctor_id)
+        self._url = address(url, doctor_id)
         if doctor_id is not None and (doctors is not None or department is not None):
             raise Unaskable("doctor_id stands for one doctor alone: without doctors and department")
         self._subscribe = Subscribe(
@@ -233,7 +233,7 @@ class Monitor(Generic[Data]):
                 self._on_connection(connection)
 
 
-def _address(url: str, doctor_id: UUID | None) -> URL:
+def address(url: str, doctor_id: UUID | None) -> URL:
     """Of the WebSocket. Raises Unaskable."""
     address = server_address(url) / PATH
     return address if doctor_id is None else address / str(doctor_id)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from rich.console import RenderableType
 from rich.layout import Layout
@@ -52,6 +52,13 @@ _WEIGHTS: Final = {"emergency": "bold red", "urgent": "yellow", "routine": ""}
 UNSHOWN: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
+class Foot(Protocol):
+    """The last line of the picture."""
+
+    def line(self, page: str | None) -> RenderableType:
+        """`page`: which of several, None where there is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """What is known of the connection. `silent_seconds`: since the server last said something, None for never."""
@@ -61,8 +68,21 @@ class Freshness:
     silent_seconds: float | None = None
     trouble: str | None = None
 
+    def line(self, page: str | None) -> RenderableType:
+        live = self.connection is Connection.LIVE
+        parts = [str(self.connection) if live else str(self.connection).upper()]
+        if self.sequence is not None:
+            parts.append(f"#{self.sequence}")
+        if self.silent_seconds is not None:
+            parts.append(f"heard {self.silent_seconds:.0f} s ago")
+        if page is not None:
+            parts.append(page)
+        if self.trouble is not None:
+            parts.append(plain(self.trouble))
+        return cut(Text(" · ".join(parts), style="green" if live else "bold white on red"))
 
-def picture(day: AnyDay | None, freshness: Freshness, *, width: int, height: int, seconds: float) -> Layout:
+
+def picture(day: AnyDay | None, foot: Foot, *, width: int, height: int, seconds: float) -> Layout:
     """As large as the terminal. `seconds` of any clock turn the pages."""
     clinics = clinics_of(day) if day is not None else []
     columns = max(1, width // PANEL_WIDTH)
@@ -75,7 +95,7 @@ def picture(day: AnyDay | None, freshness: Freshness, *, width: int, height: int
     whole.split_column(
         Layout(_header(day), size=1),
         Layout(_panels(on_page, columns, room // rows) if clinics or day is None else Text("no clinic on this date")),
-        Layout(_footer(freshness, page, pages), size=1),
+        Layout(foot.line(f"page {page + 1} of {pages}" if pages > 1 else None), size=1),
     )
     return whole
 
@@ -105,7 +125,7 @@ def _header(day: AnyDay | None) -> RenderableType:
     counted = (
         f" · {waiting} waiting · {_counted(len(clinics), 'doctor')} · {_counted(day.total_appointments, 'appointment')}"
     )
-    return _cut(Text.assemble((_written(day.date), "bold"), counted))
+    return cut(Text.assemble((_written(day.date), "bold"), counted))
 
 
 def _counted(number: int, what: str) -> str:
@@ -126,11 +146,11 @@ def _panels(clinics: Sequence[tuple[Block, ClinicBlock]], columns: int, height: 
 
 
 def _panel(block: Block, clinic: ClinicBlock, height: int) -> Panel:
-    title = _cut(Text.assemble((plain(block.doctor.code), "bold"), f" {plain(block.doctor.name)}"))
+    title = cut(Text.assemble((plain(block.doctor.code), "bold"), f" {plain(block.doctor.name)}"))
     content = Table.grid(expand=True)
     content.add_row(_clinic(clinic))
     if clinic.note:
-        content.add_row(_cut(Text(plain(clinic.note), style="italic")))
+        content.add_row(cut(Text(plain(clinic.note), style="italic")))
     content.add_row(_people(in_order(block.appointments), height - FRAME - content.row_count))
     return Panel(content, title=title, title_align="left", height=height, padding=(0, 1), border_style="dim")
 
@@ -141,7 +161,7 @@ def _clinic(clinic: ClinicBlock) -> Text:
         text.append(f" · {clinic.delay_minutes} min late", style="bold red")
     if clinic.room:
         text.append(f" · {plain(clinic.room)}")
-    return _cut(text)
+    return cut(text)
 
 
 def _people(here: Sequence[tuple[Appointment, QueueEntry]], room: int) -> Table:
@@ -167,20 +187,6 @@ def _person(appointment: Appointment, queue: QueueEntry) -> tuple[Text, Text, Te
     return Text(place, style), Text(plain(queue.ticket), style), name
 
 
-def _footer(freshness: Freshness, page: int, pages: int) -> Text:
-    live = freshness.connection is Connection.LIVE
-    parts = [str(freshness.connection) if live else str(freshness.connection).upper()]
-    if freshness.sequence is not None:
-        parts.append(f"#{freshness.sequence}")
-    if freshness.silent_seconds is not None:
-        parts.append(f"heard {freshness.silent_seconds:.0f} s ago")
-    if pages > 1:
-        parts.append(f"page {page + 1} of {pages}")
-    if freshness.trouble is not None:
-        parts.append(plain(freshness.trouble))
-    return _cut(Text(" · ".join(parts), style="green" if live else "bold white on red"))
-
-
-def _cut(text: Text) -> Text:
+def cut(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text

@@ -6,25 +6,22 @@ import asyncio
 import datetime
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, NoReturn, Protocol, Self
-from uuid import UUID
 
 import aiohttp
 from rich.console import Console
 from rich.live import Live
 
-from gateway.client import Connection, Monitor, NotAdmitted, Shown, WatchEnded
-from gateway.client.link import delay_seconds, server_address, unreachable
-from gateway.terminal.picture import Block, Freshness, clinics_of, in_order, picture, plain
+from gateway.client import Connection, Monitor, Shown
+from gateway.terminal.picture import AnyDay, Block, Freshness, clinics_of, in_order, picture, plain
+from gateway.terminal.reception import ANSWER_SECONDS, Reception
 from projections.shapes import ClinicBlock
 
 TICK_SECONDS: Final = 1.0
 """So often the screen says how old it is."""
-ANSWER_SECONDS: Final = 10.0
 CALM_SECONDS: Final = 0.1
 """Between two pictures: nobody reads faster."""
 
@@ -40,16 +37,11 @@ class Wanted:
     public: bool = False
 
 
-class UnknownDoctor(WatchEnded):
-    def __init__(self, doctor: str) -> None:
-        super().__init__(f"there is no doctor {doctor!r}")
-
-
 async def watch(wanted: Wanted) -> NoReturn:
     """Until it is cancelled. Raises WatchEnded, Unaskable, and BrokenPipeError where nobody reads the lines."""
     with Screen() if sys.stdout.isatty() else Lines() as display:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_SECONDS)) as session:
-            reception = _Reception(session, wanted.url, display.say)
+            reception = Reception(session, wanted.url, display.say)
             doctor_id = await reception.doctor_id(wanted.doctor) if wanted.doctor is not None else None
             date = wanted.date or await reception.today()
         while True:
@@ -78,40 +70,6 @@ async def _followed(
             if today > date:
                 return today
         await asyncio.sleep(CALM_SECONDS)
-
-
-class _Reception:
-    """What is asked before there is anything to watch. A server that does not answer is asked again."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str, say: Callable[[str], None]) -> None:
-        self._session, self._say = session, say
-        self._api = server_address(url) / "api/v1"
-
-    async def today(self) -> datetime.date:
-        return datetime.date.fromisoformat((await self._get("queue"))["data"]["date"])
-
-    async def doctor_id(self, doctor: str) -> UUID:
-        """By code, or by id."""
-        for card in (await self._get("doctors"))["doctors"]:
-            if doctor.casefold() in (card["code"].casefold(), card["id"]):
-                return UUID(card["id"])
-        raise UnknownDoctor(doctor)
-
-    async def _get(self, path: str) -> Any:
-        failures = 0
-        while True:
-            try:
-                async with self._session.get(self._api / path) as response:
-                    if response.ok:
-                        return await response.json()
-                    if response.status < 500:
-                        raise NotAdmitted(response.status, f"HTTP {response.status}")
-                    trouble = f"{self._api.authority} answers HTTP {response.status}"
-            except (aiohttp.ClientError, OSError) as error:
-                trouble = unreachable(self._api, error)
-            self._say(f"{trouble}; trying again")
-            await asyncio.sleep(delay_seconds(failures))
-            failures += 1
 
 
 class Display(Protocol):
@@ -185,15 +143,20 @@ class Lines:
 
 def line(shown: Shown[Any]) -> str:
     """A state in one line."""
-    total = f"{shown.day.timestamp} #{shown.sequence} {shown.day.total_appointments} appointments"
-    return " | ".join([total, *[_doctor(block, clinic) for block, clinic in clinics_of(shown.day)]])
+    return told(f"{shown.day.timestamp} #{shown.sequence}", shown.day)
+
+
+def told(when: str, day: AnyDay) -> str:
+    """A date in one line."""
+    total = f"{when} {day.total_appointments} appointments"
+    return " | ".join([total, *[_doctor(block, clinic) for block, clinic in clinics_of(day)]])
 
 
 def _doctor(block: Block, clinic: ClinicBlock) -> str:
-    told = [f"{block.doctor.code} {clinic.status}", f"{clinic.waiting} waiting"]
+    facts = [f"{block.doctor.code} {clinic.status}", f"{clinic.waiting} waiting"]
     for _, queue in in_order(block.appointments):
         if queue.status in ("in_consultation", "called"):
-            told.append(f"{queue.status.replace('_', ' ')} {queue.ticket}")
+            facts.append(f"{queue.status.replace('_', ' ')} {queue.ticket}")
         elif queue.position == 1:
-            told.append(f"next {queue.ticket}")
-    return plain(", ".join(told))
+            facts.append(f"next {queue.ticket}")
+    return plain(", ".join(facts))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import pty
 import re
 import signal
 import socket
-import struct
 import sys
-import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -28,6 +24,7 @@ from gateway.terminal.picture import PAGE_SECONDS, PANEL_HEIGHT, Freshness, pict
 from projections import shapes
 from tests.conftest import ServerFactory
 from tests.gateway.contract import UNKNOWN, at
+from tests.gateway.terminal import CTRL_C, terminal
 from tests.server import Server
 from tests.system.command import daysheet
 
@@ -35,7 +32,6 @@ in_hospital = pytest.mark.asyncio(loop_scope="module")
 
 SECONDS = 30.0
 LIVE = Freshness(Connection.LIVE, sequence=10341, silent_seconds=2.4)
-CTRL_C = b"\x03"
 
 # --- the picture ---------------------------------------------------------------------------------
 
@@ -260,7 +256,7 @@ async def test_it_shows_only_what_was_chosen(hospital: Server, past: str, choice
 @in_hospital
 async def test_in_a_terminal_it_is_a_live_board_that_ctrl_c_ends(hospital: Server, past: str) -> None:
     _, called, waits = await a_called_patient(hospital, past)
-    async with terminal(past, "--url", hospital.url) as screen:
+    async with terminal("watch", past, "--url", hospital.url) as screen:
         await screen.shows(f"call {called}")
         assert "Priya Raman" in screen.text
         await screen.shows("live · #")
@@ -328,65 +324,3 @@ async def test_a_board_that_was_left_on_shows_the_new_day_after_midnight() -> No
         assert (await watch.line()).startswith("2025-11-18")
         assert await watch.ends(signal.SIGINT) == 0
     assert asked == ["2025-11-17", "2025-11-18"]
-
-
-class Terminal:
-    """`daysheet watch` at a terminal of its own; `text` is all that was ever drawn, `raw` with how."""
-
-    def __init__(self, process: asyncio.subprocess.Process, terminal: int) -> None:
-        self.process, self.terminal, self.raw = process, terminal, b""
-        self._changed = asyncio.Event()
-        asyncio.get_running_loop().add_reader(terminal, self._read)
-
-    @property
-    def text(self) -> str:
-        return " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.raw.decode(errors="replace")).split())
-
-    def _read(self) -> None:
-        with suppress(OSError):  # Linux' word for a terminal that nobody has open any more
-            self.raw += os.read(self.terminal, 65536)
-        self._changed.set()
-
-    async def shows(self, text: str) -> None:
-        async with asyncio.timeout(SECONDS):
-            while text not in self.text:
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def ends(self) -> None:
-        async with asyncio.timeout(SECONDS):
-            await self.process.wait()
-        self._read()
-
-
-@asynccontextmanager
-async def terminal(*arguments: str) -> AsyncIterator[Terminal]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", OWN_TERMINAL, *arguments),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm-256color"},
-        start_new_session=True,
-    )
-    os.close(theirs)
-    screen = Terminal(process, ours)
-    try:
-        yield screen
-    finally:
-        asyncio.get_running_loop().remove_reader(ours)
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        os.close(ours)
-
-
-OWN_TERMINAL = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that its Ctrl-C is a signal
-from gateway.cli import main
-sys.argv[0:1] = ["daysheet", "watch"]
-main()
-"""
