@@ -81,16 +81,15 @@ async def reach(connection: Connection) -> Finding:
     except asyncpg.InsufficientPrivilegeError:
         advice = "check once with a superuser's URL, or look at pg_hba.conf: no line may say trust"
         return warning("reachable", f"{said}; whom it lets in, this user may not see", advice)
-    trusting = [kind for kind, _, method in admissions if method == "trust"]
-    if any(kind != "local" for kind in trusting):
+    remote = [(kind, method) for kind, address, method in admissions if kind != "local" and address not in _LOOPBACK]
+    if any(method == "trust" for _, method in remote):
         return failure(
             "reachable", f"{said}; pg_hba.conf trusts whoever comes by network", "demand scram-sha-256 there"
         )
-    remote = [kind for kind, address, _ in admissions if kind != "local" and address not in _LOOPBACK]
-    if listens and any(kind != "hostssl" for kind in remote):
+    if listens and any(kind != "hostssl" for kind, _ in remote):
         advice = "make these lines of pg_hba.conf hostssl, and set ssl=on, unless the network is the server's own"
         return warning("reachable", f"{said}; other machines may come without TLS", advice)
-    if trusting:
+    if any(method == "trust" for _, _, method in admissions):
         advice = "demand peer or scram-sha-256 of local connections"
         return warning("reachable", f"{said}; pg_hba.conf trusts every user of its machine", advice)
     return ok("reachable", f"{said}; whoever comes has to prove who they are")

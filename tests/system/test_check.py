@@ -13,15 +13,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from domain.log import schema
+from domain.postgres import server
 from domain.postgres.connect import Connection
 from domain.postgres.finding import Finding
 from gateway import installation
 from gateway.installation import Where, examine
 from gateway.settings import Settings
-from scripts.schema import FILE, as_text
 from tests.conftest import TIMEZONE, Database, in_own_task
 from tests.system.command import daysheet
+from tests.system.own_postgres import OwnPostgres
 
 PRIVATE, OPEN_TO_READ, OPEN_TO_WRITE = 0o700, 0o644, 0o777
 
@@ -63,11 +63,6 @@ async def test_what_was_just_installed_has_nothing_wrong_with_it(introduced: Dat
     }  # fmt: skip
     assert findings["time zone"].found.startswith(f"dates are kept in {TIMEZONE}; ")
     assert findings["master key"].verdict == findings["master.key"].verdict == "ok"
-
-
-async def test_the_list_of_what_migrations_make_is_what_they_make(admin: Connection) -> None:
-    """After a change of a migration: scripts/schema."""
-    assert as_text(await schema.found(admin)) == FILE.read_bytes()
 
 
 # --- the database --------------------------------------------------------------------------------
@@ -155,6 +150,28 @@ async def test_a_database_that_does_not_wait_for_its_disk_is_found(database: Dat
         f"ALTER DATABASE {await admin.fetchval('SELECT current_database()')} SET synchronous_commit=off"
     )
     assert (await _looked(database))["durability"].found == "synchronous_commit=off"
+
+
+async def test_a_server_that_trusts_the_network_or_may_lose_what_it_acknowledged_is_found(
+    own_postgres: OwnPostgres,
+) -> None:
+    connection = await asyncpg.connect(own_postgres.admin_url)
+    try:
+        assert (await server.reach(connection)).verdict == "warning"
+        rules = own_postgres.folder / "cluster" / "pg_hba.conf"
+        rules.write_text(f"{rules.read_text()}\nhost all all 10.0.0.0/8 trust\n")
+        finding = await server.reach(connection)
+        assert finding.verdict == "failure"
+        assert finding.found.endswith("pg_hba.conf trusts whoever comes by network")
+
+        assert (await server.durability(connection)).verdict == "ok"
+        await connection.execute("ALTER SYSTEM SET fsync = off")
+        await connection.execute("SELECT pg_reload_conf()")
+        while (await server.durability(connection)).verdict == "ok":
+            pass
+        assert (await server.durability(connection)).found == "fsync=off"
+    finally:
+        await connection.close()
 
 
 async def test_who_may_read_the_record_beside_the_server_is_a_warning(database: Database, admin: Connection) -> None:
