@@ -25,4 +25,6 @@ class Log:
 
 EVENT: Final = Log("event", "daysheet.event", "daysheet_event")
 
-LOGS: Final = (EVENT,)
+ACCESS: Final = Log("access", "daysheet.access", "daysheet_access")
+
+LOGS: Final = (EVENT, ACCESS)

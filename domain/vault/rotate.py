@@ -30,7 +30,7 @@ BATCH_KEYS: Final = 200
 """Nobody appends while a batch is written: that takes a few milliseconds."""
 NOBODY: Final = UUID(int=0)
 
-_ALONE: Final = "SELECT pg_try_advisory_lock(4004131706)"
+_ALONE: Final = "SELECT pg_try_advisory_lock(4004131708)"
 _ADD: Final = "SELECT daysheet.add_master_key($1)"
 _SECRETS: Final = "SELECT name, wrapped FROM daysheet.secret"
 _REWRAP_SECRETS: Final = "SELECT daysheet.rewrap_secrets($1, $2, $3)"

@@ -34,7 +34,8 @@ async def sealed(store: SealedStore) -> None:
 async def test_a_record_that_nobody_touched_is_whole(store: SealedStore) -> None:
     report = await store.verify(await store.kept(8), await store.kept(20))
     assert (report.verdict, report.findings) == ("whole", [])
-    (log,) = report.logs
+    log, looks = report.logs
+    assert (looks.log, looks.rows, looks.sealed) == ("access", 0, 0)
     assert (log.rows, log.sealed, log.seals, log.covered, log.outside) == (20, 20, 5, 20, 2)
 
 

@@ -184,7 +184,7 @@ async def _nobody_rotates(database: Database) -> bool:
     return not await ask(
         database.admin_url,
         "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database"
-        " WHERE locktype = 'advisory' AND objid = 4004131706::oid AND d.datname = current_database()",
+        " WHERE locktype = 'advisory' AND objid = 4004131708::oid AND d.datname = current_database()",
     )
 
 
