@@ -122,8 +122,8 @@ def _problems(route: Route) -> dict[str, list[str]]:
     codes: dict[str, list[str]] = {"400": ["invalid_request"], "403": ["forbidden"]}
     for refusal in route.refuses:
         codes.setdefault("404" if refusal.code.startswith("unknown_") else "409", []).append(refusal.code)
-    for status, own in route.problems.items():
-        codes.setdefault(status, []).extend(own)
+    for status, code in route.problems:
+        codes.setdefault(str(status), []).append(code)
     if route.command is not None or route.body is not None:
         codes |= {"408": ["request_timeout"], "413": ["too_large"], "415": ["unsupported_media_type"]}
     if route.command is not None:

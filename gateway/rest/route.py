@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
@@ -22,7 +22,7 @@ class Route:
     """A command to carry out, or something to read. `body`: what a reading needs to be told, and no URL may hold.
 
     `media_types`: what it answers in; `answers` is what it says in JSON, and of lines of JSON what each of them says.
-    `problems`: codes of its own, by status. `name`: where what it answers does not name it.
+    `problems`: statuses and codes of its own. `name`: where what it answers does not name it.
     """
 
     method: str
@@ -37,7 +37,7 @@ class Route:
     media_types: tuple[str, ...] = ("application/json",)
     creates: bool = False
     refuses: tuple[type[Refusal], ...] = ()
-    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    problems: tuple[tuple[int, str], ...] = ()
     name: str | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -338,7 +338,7 @@ _EVENTS: Final = (
         parameters=("format", "names"),
         answers=shapes.ExportedEvent,
         media_types=tuple(export.MEDIA_TYPES.values()),
-        problems={"429": ("rate_limited",)},
+        problems=((429, "rate_limited"),),
     ),
 )
 
@@ -365,7 +365,7 @@ _LEDGER: Final = (
         answers=str,
         media_types=("text/plain",),
         name="ReadCheckpoint",
-        problems={"404": ("not_sealed",)},
+        problems=((404, "not_sealed"),),
     ),
     Route(
         method="GET",
@@ -376,7 +376,7 @@ _LEDGER: Final = (
         answers=str,
         media_types=("text/plain",),
         name="ReadLedgerKey",
-        problems={"404": ("no_ledger_key",)},
+        problems=((404, "no_ledger_key"),),
     ),
     Route(
         method="GET",
@@ -385,7 +385,7 @@ _LEDGER: Final = (
         read=ledger.inclusion,
         parameters=("log", "size"),
         answers=ledger.InclusionProof,
-        problems={"404": ("not_sealed",)},
+        problems=((404, "not_sealed"),),
     ),
     Route(
         method="GET",
@@ -394,7 +394,7 @@ _LEDGER: Final = (
         read=ledger.consistency,
         parameters=("log", "from", "to"),
         answers=ledger.ConsistencyProof,
-        problems={"404": ("not_sealed",)},
+        problems=((404, "not_sealed"),),
     ),
 )
 

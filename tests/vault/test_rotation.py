@@ -204,7 +204,7 @@ async def test_the_retired_key_leaves_the_file_and_is_kept_beside_it_for_nobody_
     beside = KeyFile(file).retired.path
     assert text(beside) == second + first
     assert mode(beside) == mode(file) == 0o600
-    assert sorted(os.listdir(database.folder)) == ["master.key", "master.key.retired"]
+    assert sorted(os.listdir(database.folder)) == ["ledger.key", "master.key", "master.key.retired"]
 
 
 async def test_whoever_could_read_the_file_still_can(parts: Parts, database: Database, file: Path) -> None:
@@ -291,7 +291,7 @@ async def test_two_rotations_at_once_are_one(parts: Parts, database: Database, s
 async def test_a_store_that_nobody_started_a_server_on_has_no_key_to_rotate(database: Database, file: Path) -> None:
     with pytest.raises(CannotRotate, match="no master key yet"):
         await _rotate(database)
-    assert os.listdir(database.folder) == []
+    assert os.listdir(database.folder) == ["ledger.key"]
 
 
 # --- other machines, and the environment ---------------------------------------------------------
@@ -359,7 +359,7 @@ async def test_a_key_in_the_environment_is_rotated_by_giving_both(
     alone = Settings(database_url=database.url, data_dir=database.folder, master_key=new)
     async with in_own_task(alone) as parts:
         assert await _name(parts, patient) == "Asha Rao"
-    assert os.listdir(database.folder) == []
+    assert os.listdir(database.folder) == ["ledger.key"]
 
 
 async def test_a_backup_from_before_a_rotation_opens_with_the_retired_key_put_back(
