@@ -41,9 +41,9 @@ STEPS_AT_ONCE: Final = 250
 """After so many, others get their turn."""
 BUDGET_BYTES: Final = 256 * 2**20
 """How much the timelines that nobody uses may take, together with those in use."""
-STEP_BYTES: Final = 1_000
+STEP_BYTES: Final = 900
 """What an event takes in memory, with the state that it carries."""
-KEYFRAME_APPOINTMENT_BYTES: Final = 600
+KEYFRAME_APPOINTMENT_BYTES: Final = 200
 """What an appointment takes in a keyframe. `scripts/bench replay` measures both."""
 TIMELINE_BYTES: Final = 8_000
 """What a date takes on which nothing happened."""

@@ -98,6 +98,8 @@ class Replay:
         """What time it is in the replay..."""
         self._since = 0.0
         """...at this time of the event loop's clock."""
+        self._awaited: datetime | None = None
+        """When what comes next was, while that is waited for: until then the replay's time goes on."""
         self.state_bytes = 0
         self.over = False
         started = ReplayStarted(date=asked.date, sequence=parts.projector.position, doctor_id=doctor_id)
@@ -158,17 +160,19 @@ class Replay:
         self._steered.clear()
         if self._seeks:
             await self._seek(timeline, self._seeks.popleft())
+        elif not self._playing or self._at_end:
+            await self._steered.wait()
         elif self._version != timeline.version:
             # By effective time, something came in before this place, and belongs into what is shown.
             await self._jump(timeline, self._last.sequence if self._last is not None else START, self._moment)
-        elif not self._playing or self._at_end:
-            await self._steered.wait()
         elif (number := self._next(timeline)) is None:
             await self._look_for_more(timeline)
         elif (seconds := self._seconds_until(timeline.steps[number])) > 0:
+            self._awaited = timeline.steps[number].at
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._steered.wait()
+            self._awaited = None
         else:
             await self._step(timeline, number)
 
@@ -182,7 +186,8 @@ class Replay:
                 return
         else:
             place = max(NO_TIME, min(meant(place), self._parts.now()))
-        if timeline.number_at(place) == len(timeline.steps):
+        is_new = isinstance(place, int) and place > timeline.read_up_to
+        if is_new or timeline.number_at(place) == len(timeline.steps):
             await self._parts.timelines.catch_up(timeline)
         await self._jump(timeline, place, place if isinstance(place, datetime) else None)
 
@@ -265,9 +270,9 @@ class Replay:
 
     def _now(self) -> datetime:
         """In the replay."""
-        if not self._playing or self._at_end or not self._speed or not self._is_inside(self._moment):
+        if self._awaited is None:
             return self._moment
-        return self._moment + timedelta(seconds=(self._clock() - self._since) * self._speed)
+        return min(self._awaited, self._moment + timedelta(seconds=(self._clock() - self._since) * self._speed))
 
     def _due(self, step: Step) -> float | None:
         """When a step is to be shown, by the event loop's clock; None for at once. Only the date's own hours take

@@ -441,6 +441,8 @@ async def test_there_are_only_so_many_replays_at_once(hospital: Server, day: Pas
             assert (await _replay(monitor, day.date))["type"] == "snapshot"
             await _to_the_end(monitor)
             assert (await _replay(monitor, day.date))["type"] == "snapshot"  # in place of its own
+        async with hospital._session.get(hospital.url + "/metrics") as metrics:
+            assert f'daysheet_replays{{worker="0"}} {REPLAYS_AT_ONCE}.0' in await metrics.text()
         assert (await _replay(first, day.date))["code"] == "too_many_subscriptions"
         await first.send_json({"action": "subscribe", "date": day.date})
         assert (await _hear(first))["type"] == "snapshot"
