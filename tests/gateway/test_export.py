@@ -246,6 +246,17 @@ async def test_a_client_that_does_not_read_is_cut_off_and_makes_room_for_others(
             await stuck.reader.readexactly(12 * MEGABYTE)
 
 
+async def test_a_server_that_stops_waits_for_nobody_who_reads_slowly(database: Database) -> None:
+    server = await start_server("--database-url", database.url, "--data-dir", str(database.folder))
+    await _make_large(server, database, LATE_AGAIN, times=16 * PAGE_ROWS)
+    async with connected(server, receive_bytes=4096, limit=2**12) as stuck:
+        await stuck.send(request("GET", f"/api/v1/queue/{LARGE_DAY}/export", {"Host": stuck.host}))
+        assert await stuck.reader.read(15) == b"HTTP/1.1 200 OK"
+        stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert await server.stop() == 0
+    assert b'"export_cut_off"' in server.log  # it ended by itself, and nobody waited until it was cancelled
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
