@@ -20,7 +20,7 @@ import tzlocal
 
 from domain.log import identity, schema
 from domain.postgres import server
-from domain.postgres.connect import CONNECT_SECONDS, Connection, connect
+from domain.postgres.connect import COMMAND_SECONDS, CONNECT_SECONDS, Connection, connect
 from domain.postgres.finding import Finding, failure, ok, warning
 from domain.vault.known import known_masters, take_newest
 from domain.vault.master import WrongMasterKey, read_master_keys
@@ -61,7 +61,9 @@ async def examine(settings: Settings, where: Where) -> AsyncIterator[Finding]:
     """Everything, in an order to read it in. Raises one of FAULTS when the database cannot be asked."""
     app = await connect(where.url)
     try:
-        curious = await asyncpg.connect(where.superuser_url or where.url, timeout=CONNECT_SECONDS)
+        curious = await asyncpg.connect(
+            where.superuser_url or where.url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS
+        )
         try:
             async for finding in _database(app, curious, settings, embedded=where.superuser_url is not None):
                 yield finding
@@ -69,6 +71,8 @@ async def examine(settings: Settings, where: Where) -> AsyncIterator[Finding]:
             await curious.close()
     finally:
         await app.close()
+    for finding in _key_files(settings.folder):
+        yield finding
     yield _on_disk("disk", settings.folder)
     yield _checkpoint(where.checkpoint_dir)
     if settings.downtime_dir is not None:
@@ -90,8 +94,6 @@ async def _database(
         yield schema.functions(actual, wanted)
         who = await identity.identity(app)
         yield _zone(who, settings)
-        for finding in _key_files(settings):
-            yield finding
         yield await _master_key(app, who, settings)
     yield await _clock(app, has_log=release.verdict == "ok")
     yield await server.version(app)
@@ -154,13 +156,6 @@ async def _clock(connection: Connection, *, has_log: bool) -> Finding:
     return ok("clock", said)
 
 
-def _key_files(settings: Settings) -> Iterator[Finding]:
-    for name in KEY_FILES:
-        file = settings.folder / name
-        if file.exists():
-            yield _key_file(file)
-
-
 async def _master_key(connection: Connection, who: Identity | None, settings: Settings) -> Finding:
     if who is None:
         return ok("master key", "the first start makes it")
@@ -168,10 +163,13 @@ async def _master_key(connection: Connection, who: Identity | None, settings: Se
         keys = read_master_keys(settings.master_key, settings.key_file, may_make=False)
         take_newest(keys, await known_masters(connection))
     except (WrongMasterKey, OSError) as error:
-        advice = "without it nobody's details can be read; bring it back from where it is kept"
-        return failure("master key", str(error), advice)
+        return failure("master key", str(error), "nobody's details can be read without it: bring it back from its copy")
     given = "given as DAYSHEET_MASTER_KEY" if settings.master_key is not None else "in its file"
     return ok("master key", f"{given}, and opens this store")
+
+
+def _key_files(place: Path) -> Iterator[Finding]:
+    yield from (_key_file(place / name) for name in KEY_FILES if (place / name).exists())
 
 
 def _key_file(file: Path) -> Finding:
@@ -187,7 +185,8 @@ def _key_file(file: Path) -> Finding:
 
 
 def _on_disk(check: str, place: Path) -> Finding:
-    free = shutil.disk_usage(place).free
+    there = next(folder for folder in (place, *place.parents) if folder.exists())  # it may still have to be made
+    free = shutil.disk_usage(there).free
     said = f"{free / 2**30:.1f} GiB free for {place}"
     if free < DISK_FULL_BYTES:
         return failure(check, said, "make room now: a database without room stops")

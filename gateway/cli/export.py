@@ -39,7 +39,7 @@ def export(
     *,
     format_: Annotated[Format, Parameter(name="--format")] = "ndjson",
     to: Path | None = None,
-    names: bool = False,
+    names: Annotated[bool, Parameter(negative=())] = False,
     url: str = "http://127.0.0.1:8000",
 ) -> None:
     """Take a date away: its events with all that is known of them, or its appointments with their times.

@@ -30,7 +30,8 @@ AT_ONCE: Final = 4
 STALLED_SECONDS: Final = 30.0
 PIECE_BYTES: Final = 64 * 1024
 """A client that takes less than this in STALLED_SECONDS does not read."""
-UNDER_WAY: Final = web.AppKey("exports_under_way", set[object])
+UNDER_WAY: Final = web.AppKey("exports_under_way", dict[int, web.Request])
+"""By id(): requests are compared like dicts."""
 
 log = structlog.get_logger()
 
@@ -47,7 +48,7 @@ async def day_export(parts: Parts, request: web.Request) -> web.StreamResponse:
     await parts.projector.reached(values.get("min_sequence", 0), seconds=READ_WAITS_SECONDS)
     export = parts.export
     pages = export.ndjson(day, made_at=parts.now()) if wanted == "ndjson" else export.csv(day, names=names)
-    with _turn(request.app):
+    with _turn(request):
         return await _answer(request, f"daysheet-{day.isoformat()}.{wanted}", MEDIA_TYPES[wanted], pages)
 
 
@@ -80,8 +81,18 @@ async def _send(request: web.Request, response: web.StreamResponse, first: bytes
             log.exception("export_failed")
         else:
             log.warning("export_cut_off", reason=type(error).__name__)
-        if request.transport is not None:
-            request.transport.abort()
+        _cut_off(request)
+
+
+def _cut_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def cut_off_all(app: web.Application) -> None:
+    """When the server stops: it cannot wait for whoever reads slowly."""
+    for request in app[UNDER_WAY].values():
+        _cut_off(request)
 
 
 async def _write(response: web.StreamResponse, page: bytes) -> None:
@@ -91,16 +102,15 @@ async def _write(response: web.StreamResponse, page: bytes) -> None:
 
 
 @contextmanager
-def _turn(app: web.Application) -> Iterator[None]:
-    under_way = app[UNDER_WAY]
+def _turn(request: web.Request) -> Iterator[None]:
+    under_way = request.app[UNDER_WAY]
     if len(under_way) >= AT_ONCE:
         raise Problem(429, "rate_limited", f"{AT_ONCE} exports are under way: try again when one has ended")
-    turn = object()
-    under_way.add(turn)
+    under_way[id(request)] = request
     try:
         yield
     finally:
-        under_way.discard(turn)
+        del under_way[id(request)]
 
 
 def _one_of(values: dict[str, str], name: str, known: tuple[Choice, ...]) -> Choice:

@@ -402,7 +402,8 @@ ROUTES: Final = (*_DOCTORS, *_PATIENTS, *_CLINICS, *_APPOINTMENTS, *_QUEUE, *_EV
 
 
 def add_routes(app: web.Application) -> None:
-    app[export.UNDER_WAY] = set()
+    app[export.UNDER_WAY] = {}
+    app.on_shutdown.append(export.cut_off_all)
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(PREFIX + route.path, route.handle)  # and HEAD with it

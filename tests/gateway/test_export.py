@@ -22,6 +22,7 @@ import pytest
 from gateway import app as composition
 from gateway.rest import export
 from gateway.settings import Settings
+from projections.export import PAGE_ROWS
 from tests.conftest import Database, in_own_task
 from tests.gateway.contract import TIME, UNKNOWN, at
 from tests.gateway.raw import connected, request
@@ -36,7 +37,7 @@ EVENT = {
     "effective_at_utc",
 }  # fmt: skip
 EXACTLY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-LARGE_DAY, MANY = "2019-05-06", 30_000
+LARGE_DAY, MANY = "2019-05-06", 20_000
 LATE_AGAIN = json.dumps({"minutes": 5, "note": "as it was " * 19}).encode()
 MEGABYTE = 2**20
 
@@ -174,15 +175,15 @@ async def test_a_head_request_is_answered_without_a_body(hospital: Server, past:
 # --- a large day ---------------------------------------------------------------------------------
 
 
-async def _make_large(server: Server, database: Database, *datas: bytes) -> None:
+async def _make_large(server: Server, database: Database, *datas: bytes, times: int = MANY) -> None:
     """Much happens on a date, as these datas say, each many times; returns once the server has followed it all."""
     doctor = await server.a_doctor()
     last = (await server.call("PUT", f"/clinics/{doctor}/{LARGE_DAY}", {"capacity": 3})).body["sequence"]
     connection = await asyncpg.connect(database.admin_url)
     try:
         for data in datas:
-            await connection.execute(_MANY_MORE, MANY, data)
-            last += MANY
+            await connection.execute(_MANY_MORE, times, data)
+            last += times
     finally:
         await connection.close()
     while (await server.get(f"/doctors?min_sequence={last}")).status != 200:
@@ -205,7 +206,7 @@ async def test_a_large_day_is_sent_as_it_is_read_and_waits_for_a_slow_reader(
             assert (await hospital.get("/doctors")).status == 200
         _, body = await _export(hospital, LARGE_DAY)
         grown = process.memory_info().rss - before
-    assert len(body) > 20 * MEGABYTE
+    assert len(body) > 12 * MEGABYTE
     assert grown < 8 * MEGABYTE
     end = json.loads(body[body.rindex(b"\n", 0, -1) :])
     assert end["events"] == body.count(b"\n") - 2 == MANY + 1
@@ -242,7 +243,18 @@ async def test_a_client_that_does_not_read_is_cut_off_and_makes_room_for_others(
             pass
         stuck.writer.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
-            await stuck.reader.readexactly(20 * MEGABYTE)
+            await stuck.reader.readexactly(12 * MEGABYTE)
+
+
+async def test_a_server_that_stops_waits_for_nobody_who_reads_slowly(database: Database) -> None:
+    server = await start_server("--database-url", database.url, "--data-dir", str(database.folder))
+    await _make_large(server, database, LATE_AGAIN, times=16 * PAGE_ROWS)
+    async with connected(server, receive_bytes=4096, limit=2**12) as stuck:
+        await stuck.send(request("GET", f"/api/v1/queue/{LARGE_DAY}/export", {"Host": stuck.host}))
+        assert await stuck.reader.read(15) == b"HTTP/1.1 200 OK"
+        stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert await server.stop() == 0
+    assert b'"export_cut_off"' in server.log  # it ended by itself, and nobody waited until it was cancelled
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -272,7 +284,9 @@ async def test_what_did_not_come_whole_leaves_no_file_and_an_earlier_one_as_it_w
     file.parent.mkdir()
     file.write_text("of yesterday")
     server = await start_server("--database-url", database.url, "--data-dir", str(database.folder))
-    await _make_large(server, database, LATE_AGAIN, b"no JSON")  # some pages on, the record cannot be read
+    await _make_large(
+        server, database, LATE_AGAIN, b"no JSON", times=3 * PAGE_ROWS
+    )  # some pages on, the record cannot be read
     ended = await daysheet("export", LARGE_DAY, "--to", file, "--url", server.url)
     assert ended.said == "daysheet: the server cut it off: what has come is not whole"
     assert file.read_text() == "of yesterday"

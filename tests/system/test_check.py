@@ -248,6 +248,9 @@ async def test_a_key_that_is_gone_or_another_is_a_failure(introduced: Database) 
 
 async def test_a_disk_is_full_before_there_is_nothing_left(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await _looked(database))["disk"].verdict == "ok"
+    new = Settings(database_url=database.url, data_dir=database.folder / "still" / "to be made")
+    found = {finding.check: finding async for finding in examine(new, Where(url=database.url))}
+    assert (found["disk"].verdict, "master.key" in found) == ("ok", False)
     monkeypatch.setattr(installation, "DISK_LOW_BYTES", 2**60)
     assert (await _looked(database))["disk"].verdict == "warning"
     monkeypatch.setattr(installation, "DISK_FULL_BYTES", 2**60)
