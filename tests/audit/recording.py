@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
-from domain.audit import codec
+from domain.audit import codec, recorder
 from domain.audit.codec import Viewer
 from domain.audit.looks import Look, PatientViewed, RecordingInterrupted
 from domain.audit.recorder import Recorder
@@ -25,13 +25,8 @@ WAIT_SECONDS = 20.0
 @asynccontextmanager
 async def recording(url: str, *, queued_bytes: int = QUEUED_BYTES) -> AsyncIterator[Recorder]:
     """A recorder at work, as a process of its own would have one."""
-    recorder = Recorder(Writer(url, _now, queued_bytes=queued_bytes), _now, uuid4)
-    task = asyncio.create_task(recorder.run())
-    try:
-        yield recorder
-    finally:
-        recorder.close()
-        await task
+    async with recorder.recording(Writer(url, _now, queued_bytes=queued_bytes), _now, uuid4) as one:
+        yield one
 
 
 def _now() -> datetime:

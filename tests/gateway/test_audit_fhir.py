@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from typing import Any
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
+from domain.audit.codec import Viewer, to_draft
+from tests.audit.expected import AT, EXPECTED
+from tests.conftest import Database
 from tests.gateway.contract import at
 from tests.server import Server
 
@@ -126,3 +131,33 @@ async def test_pages_are_linked(hospital: Server, past: str) -> None:
 
 async def test_nothing_is_a_bundle_too(hospital: Server) -> None:
     assert "entry" not in await bundle(hospital, "actor=nobody")
+
+
+KINDS = {
+    "patient-viewed": ("rest", "read", "R", "0"),
+    "patients-searched": ("110112", "search", "E", "0"),
+    "history-viewed": ("rest", "history-instance", "R", "0"),
+    "board-viewed": ("rest", "search", "E", "0"),
+    "subscription": ("110110", "read", "R", "0"),
+    "replay": ("110110", "history-type", "R", "0"),
+    "day-events-viewed": ("rest", "history-type", "R", "0"),
+    "export-made": ("110106", None, "R", "0"),
+    "audit-viewed": ("110101", None, "R", "0"),
+    "access-denied": ("110113", "110132", "E", "4"),
+    "recording-interrupted": ("110113", "110133", "E", "8"),
+}
+
+
+async def test_every_kind_of_look_is_a_valid_audit_event(hospital: Server, module_database: Database) -> None:
+    somebody = Viewer(actor="desk-of-all-kinds", role="reception", address="2001:db8::7", correlation_id="7f3a")
+    admin = await asyncpg.connect(module_database.admin_url)
+    for look in EXPECTED.values():
+        draft = to_draft(look, somebody, AT, stream=f"subscription/{uuid4()}", version=1)
+        columns = [[getattr(draft, name)] for name in draft.__slots__]
+        await admin.execute("SELECT daysheet.record_access($1, $2, $3, $4, $5, $6, $7)", *columns)
+    await admin.close()
+    told = await bundle(hospital, f"actor={somebody.actor}")
+    by_kind = {entry["resource"]["entity"][-1]["name"]: entry["resource"] for entry in told["entry"]}
+    assert {kind: codes(by_kind[f"daysheet {kind}"]) for kind in KINDS} == KINDS
+    assert len(told["entry"]) == len(EXPECTED)
+    assert {entry["resource"]["agent"][0]["network"]["address"] for entry in told["entry"]} == {"2001:db8::7"}
