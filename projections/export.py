@@ -6,6 +6,8 @@ connection to the store. They stop at the event that the read model stood at whe
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import csv
 import io
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -15,10 +17,13 @@ from uuid import UUID
 
 import msgspec
 
+from domain.ledger import read as ledger
+from domain.ledger.logs import EVENT
+from domain.ledger.sealer import SEAL_SECONDS
 from domain.log import read
-from domain.log.codec import EventMapper, Recorded, read_meta
+from domain.log.codec import EventMapper, read_meta
 from projections.history import History, Told
-from projections.shapes import ExportedEvent, ExportEnd, ExportHead
+from projections.shapes import EventProof, ExportedEvent, ExportEnd, ExportHead, StoredRow
 from projections.times import DayTimes, Visit
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 PAGE_ROWS: Final = 500
 """Of events with all about them, or of appointments: some hundred kilobytes, made in some milliseconds."""
+SEALED_LOOKS: Final = 4
+"""So often it is looked whether all that is to be exported is sealed. What is not goes without proof."""
 COLUMNS: Final = (
     "appointment_id",
     "doctor_code",
@@ -75,23 +82,34 @@ class Export:
     async def ndjson(self, day: date, *, made_at: datetime) -> AsyncGenerator[bytes]:
         """Lines of JSON: a shapes.ExportHead, a shapes.ExportedEvent for each event in order, a shapes.ExportEnd."""
         up_to = self._directory.applied
+        proofs = await self._proofs(up_to)
+        key = await ledger.verifier_key(self._pool, EVENT)
         head = ExportHead(
             store_id=self._store_id,
             timezone=self._zone.key,
             date=day,
             made_at=self._encoder.time(made_at),
             up_to=up_to,
+            key=str(key) if key is not None else None,
+            checkpoint=proofs.seal.note if proofs is not None else None,
         )
         yield _line(head)
         after = events = 0
         while rows := await read.day_after(self._pool, day, after=after, up_to=up_to, limit=PAGE_ROWS):
-            yield b"".join([_line(event) for event in await self._in_full(rows)])
+            told = await self._history.tell(rows)
+            yield b"".join([_line(_exported(each, await _proof(proofs, each.row.id))) for each in told])
             after, events = rows[-1].id, events + len(rows)
         yield _line(ExportEnd(events=events))
 
-    async def _in_full(self, rows: Sequence[Recorded]) -> list[ExportedEvent]:
-        """A page of rows, as they are exported: all that a line says of its event is put together here."""
-        return [_exported(told) for told in await self._history.tell(rows)]
+    async def _proofs(self, up_to: int) -> ledger.Proofs | None:
+        """Against the newest checkpoint. It is waited for, for as long as sealing mostly takes."""
+        newest = await ledger.newest(self._pool, EVENT)
+        for _ in range(SEALED_LOOKS):
+            if newest is None or newest.size >= up_to:
+                break
+            await asyncio.sleep(SEAL_SECONDS)
+            newest = await ledger.newest(self._pool, EVENT)
+        return ledger.Proofs(self._pool, EVENT, newest) if newest is not None else None
 
     # --- appointments ----------------------------------------------------------------------------
 
@@ -153,7 +171,14 @@ class Export:
         return self._encoder.time(at) if at is not None else None
 
 
-def _exported(told: Told) -> ExportedEvent:
+async def _proof(proofs: ledger.Proofs | None, position: int) -> EventProof | None:
+    if proofs is None or position > proofs.seal.size:
+        return None
+    found = await proofs.inclusion(position)
+    return EventProof(leaf_hash=_base64(found.leaf_hash), hashes=[_base64(hash_) for hash_ in found.hashes])
+
+
+def _exported(told: Told, proof: EventProof | None) -> ExportedEvent:
     row, meta = told.row, read_meta(told.row.meta)
     known: dict[str, Any] = {name: getattr(told.record, name) for name in told.record.__struct_fields__}
     return ExportedEvent(
@@ -167,7 +192,15 @@ def _exported(told: Told) -> ExportedEvent:
         correlation_id=meta.correlation_id,
         recorded_at_utc=_exactly(row.recorded_at),
         effective_at_utc=_exactly(meta.effective_at),
+        stored=StoredRow(
+            type=row.topic, day=row.day, subject=row.subject, meta=row.meta.decode(), data=row.state.decode()
+        ),
+        proof=proof,
     )
+
+
+def _base64(hash_: bytes) -> str:
+    return base64.b64encode(hash_).decode()
 
 
 def _line(said: msgspec.Struct) -> bytes:

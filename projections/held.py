@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -13,12 +13,14 @@ from domain.rules.events import Event, PatientErased, TimeReserved
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, Sealed, clinic_of
 from domain.vault.held import in_vault, outcomes_naming
 from domain.vault.sealing import PatientDetails
+from projections.onlookers import Asked, AuditRecord, Onlookers, Place
 from projections.shapes import Shape
 
 if TYPE_CHECKING:
     from domain.postgres.connect import Pool
     from domain.vault.sealing import Vault
 
+LOOKS_AT_ONCE: Final = 1_000
 _DETAILS: Final = "details"
 
 
@@ -45,7 +47,10 @@ class HeldAppointment(Shape, frozen=True, kw_only=True):
 
 
 class Held(Shape, frozen=True, kw_only=True):
-    """Times are RFC 3339 in the hospital's zone. `details` as they are now; earlier ones stand with their events."""
+    """Times are RFC 3339 in the hospital's zone. `details` as they are now; earlier ones stand with their events.
+
+    `looks`: who saw this patient.
+    """
 
     patient_id: PatientId
     registered_at: str
@@ -57,11 +62,13 @@ class Held(Shape, frozen=True, kw_only=True):
     remembered_outcomes: int
     events: list[HeldEvent]
     appointments: list[HeldAppointment]
+    looks: list[AuditRecord]
 
 
 class Holdings:
-    def __init__(self, pool: Pool, vault: Vault, mapper: EventMapper, zone: ZoneInfo) -> None:
+    def __init__(self, pool: Pool, vault: Vault, mapper: EventMapper, onlookers: Onlookers, zone: ZoneInfo) -> None:
         self._pool, self._vault, self._mapper, self._zone = pool, vault, mapper, zone
+        self._onlookers = onlookers
 
     async def of_patient(self, patient_id: PatientId) -> Held | None:
         """None for somebody who never was."""
@@ -83,7 +90,20 @@ class Holdings:
             remembered_outcomes=await outcomes_naming(self._pool, [patient_id, *appointments]),
             events=events,
             appointments=[await self._appointment(patient_id, appointment_id) for appointment_id in appointments],
+            looks=[look async for look in self._looks(patient_id)],
         )
+
+    async def _looks(self, patient_id: PatientId) -> AsyncIterator[AuditRecord]:
+        """Who saw them. What was done to them is told by the events."""
+        asked, place = Asked(traces=await self._onlookers.traces(patient_id)), Place()
+        while True:
+            records, following = await self._onlookers.page(asked, after=place, limit=LOOKS_AT_ONCE)
+            for record in records:
+                if record.kind != "command":
+                    yield record
+            if following is None:
+                return
+            place = following
 
     async def _appointment(self, patient_id: PatientId, appointment_id: AppointmentId) -> HeldAppointment:
         facts = self._facts(await read.subject(self._pool, appointment_id))

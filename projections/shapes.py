@@ -271,7 +271,10 @@ class EventRecord(Shape, frozen=True, kw_only=True):
 
 
 class ExportHead(Shape, frozen=True, kw_only=True):
-    """The first line of an exported day. `up_to`: the newest event of the log that it could hold."""
+    """The first line of an exported day. `up_to`: the newest event of the log that it could hold.
+
+    `checkpoint`: what its events are proven against, signed by `key`; null before anything is sealed.
+    """
 
     export: Literal["daysheet"] = "daysheet"
     format: int = 1
@@ -280,10 +283,32 @@ class ExportHead(Shape, frozen=True, kw_only=True):
     date: datetime.date
     made_at: str
     up_to: int
+    key: str | None
+    checkpoint: str | None
+
+
+class StoredRow(Shape, frozen=True, kw_only=True):
+    """What the log holds of an event beside what its line says already, to the letter: its leaf is made of these."""
+
+    type: str
+    day: datetime.date | None
+    subject: UUID
+    meta: str
+    data: str
+
+
+class EventProof(Shape, frozen=True, kw_only=True):
+    """RFC 6962, 2.1.1: `hashes` lead from `leaf_hash` to the checkpoint's root. In base64."""
+
+    leaf_hash: str
+    hashes: list[str]
 
 
 class ExportedEvent(EventRecord, frozen=True, kw_only=True):
-    """An event with all that the log knows of it; the last two are to the microsecond, in UTC."""
+    """An event with all that the log knows of it. `recorded_at_utc` and `effective_at_utc` are to the microsecond.
+
+    `proof` is null for an event that is newer than the checkpoint.
+    """
 
     patient_id: PatientId | None
     stream: str
@@ -294,6 +319,8 @@ class ExportedEvent(EventRecord, frozen=True, kw_only=True):
     correlation_id: str | None
     recorded_at_utc: str
     effective_at_utc: str
+    stored: StoredRow
+    proof: EventProof | None
 
 
 class ExportEnd(Shape, frozen=True, kw_only=True):

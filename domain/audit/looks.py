@@ -122,10 +122,11 @@ class DayEventsViewed(Look, frozen=True, kw_only=True):
 
 
 class ExportMade(BoardLook, frozen=True, kw_only=True):
-    """All that the log had of the date up to `sequence`, taken away as a file of this `format`."""
+    """All that the log had of the date up to `sequence`, taken away as a file of this `format`, with `names` or not."""
 
     TOPIC: ClassVar[str] = "export-made"
     format: str
+    names: bool = False
 
 
 # --- the record itself ---------------------------------------------------------------------------

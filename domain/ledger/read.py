@@ -35,6 +35,8 @@ WHERE log = $1 AND size > $2 AND since < $3
 ORDER BY since
 """
 
+TILES_KEPT: Final = 1_000
+"""While many rows are proven: 8 kB each, and as much again for the hashes within."""
 UNKNOWN: Final = bytes(HASH_BYTES)
 """Stands for the hash of a leaf that no seal holds, though seals go beyond it."""
 
@@ -115,33 +117,56 @@ async def frontier(database: Pool | Connection, log: Log, size: int) -> Frontier
 async def prove_inclusion(database: Pool | Connection, log: Log, position: int, size: int | None = None) -> Inclusion:
     """Of the row at a position, in the tree of a checkpoint of that size, or of the newest. Raises NotSealed."""
     at = await seal(database, log, size)
-    if position > at.size:
-        raise NotSealed
-    index = position - 1
-    hashes = await _roots(database, log, [range(index, position), *tree.inclusion(index, at.size)])
-    return Inclusion(index, hashes[0], hashes[1:], at)
+    return await Proofs(database, log, at).inclusion(position)
 
 
 async def prove_consistency(database: Pool | Connection, log: Log, old: int, new: int) -> Consistency:
     """Between two checkpoints, 0 < old <= new. Raises NotSealed."""
     older, newer = await seal(database, log, old), await seal(database, log, new)
-    return Consistency(older, newer, await _roots(database, log, tree.consistency(old, new)))
+    hashes = await Proofs(database, log, newer).roots(tree.consistency(old, new))
+    return Consistency(older, newer, hashes)
 
 
-async def _roots(database: Pool | Connection, log: Log, ranges: Sequence[range]) -> list[bytes]:
-    """The root over each of these ranges of sealed leaves, every tile being read once."""
-    tiles: dict[tuple[int, int], bytes] = {}
+class Proofs:
+    """Of many rows in the tree of one seal. What was read and hashed for one is there for the next."""
 
-    async def root(node: Node) -> bytes:
+    def __init__(self, database: Pool | Connection, log: Log, at: Seal) -> None:
+        self.seal = at
+        self._database, self._log = database, log
+        self._tiles: dict[tuple[int, int], bytes] = {}
+        self._hashes: dict[Node, bytes] = {}
+
+    async def inclusion(self, position: int) -> Inclusion:
+        """Raises NotSealed for a row beyond the seal."""
+        if position > self.seal.size:
+            raise NotSealed
+        index = position - 1
+        hashes = await self.roots([range(index, position), *tree.inclusion(index, self.seal.size)])
+        return Inclusion(index, hashes[0], hashes[1:], self.seal)
+
+    async def roots(self, ranges: Sequence[range]) -> list[bytes]:
+        """The root over each of these ranges of sealed leaves."""
+        if len(self._tiles) > TILES_KEPT:
+            self._tiles.clear()
+            self._hashes.clear()
+        return [tree.root_of([await self._root(node) for node in tree.nodes(leaves)]) for leaves in ranges]
+
+    async def _root(self, node: Node) -> bytes:
         level, deep = divmod(node.level, TILE_BITS)
-        first = node.index << deep
-        at = (level, first // TILE_HASHES)
-        if at not in tiles:
-            tiles[at] = await _tile(database, log, *at)
-        here = HASH_BYTES * (first % TILE_HASHES)
-        return tree.subtree(tiles[at][here : here + (HASH_BYTES << deep)])
+        at = (level, (node.index << deep) // TILE_HASHES)
+        if at not in self._tiles:
+            self._tiles[at] = await _tile(self._database, self._log, *at)
+        return self._hash(node, self._tiles[at])
 
-    return [tree.root_of([await root(node) for node in tree.nodes(leaves)]) for leaves in ranges]
+    def _hash(self, node: Node, tile: bytes) -> bytes:
+        if node.level % TILE_BITS == 0:
+            here = HASH_BYTES * (node.index % TILE_HASHES)
+            return tile[here : here + HASH_BYTES]
+        known = self._hashes.get(node)
+        if known is None:
+            left, right = (self._hash(Node(node.level - 1, 2 * node.index + side), tile) for side in (0, 1))
+            known = self._hashes[node] = tree.node_hash(left, right)
+        return known
 
 
 async def _tile(database: Pool | Connection, log: Log, level: int, index: int) -> bytes:

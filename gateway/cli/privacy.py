@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
+from typing import Final
+from uuid import UUID, uuid4
 
 import msgspec
 from cyclopts import App
 
+from domain.audit.codec import Viewer
+from domain.audit.looks import PatientViewed
+from domain.audit.recorder import recording
+from domain.audit.writer import Writer
 from domain.desk.registry import MRN
 from domain.log import codec
 from domain.rules.ids import PatientId
@@ -19,7 +26,13 @@ from gateway.cli.failing import EXPECTED, fail
 from gateway.cli.store import opened, settings_for
 from gateway.settings import Settings, SettingsError
 from gateway.terminal.picture import UNSHOWN
+from projections.directory import Directory
+from projections.encoding import Encoder
 from projections.held import Held, HeldEvent, Holdings
+from projections.onlookers import Onlookers
+
+ACCOUNT: Final = Viewer(actor=f"account-{os.getuid()}", role="operator")
+"""Whoever has an account on this machine that reads the master key."""
 
 privacy = App(name="privacy", help="What is held of a person.")
 
@@ -63,11 +76,19 @@ async def _held(settings: Settings, patient: UUID | None, mrn: str | None) -> He
     async with opened(settings) as store:
         if mrn is not None:
             patient = await holder_of(store.pool, store.digests.claim(MRN, mrn))
-        holdings = Holdings(store.pool, store.vault, codec.facts(), store.zone)
+        facts = codec.facts()
+        encoder = Encoder(Directory(store.pool, store.vault, facts), store.zone)
+        holdings = Holdings(store.pool, store.vault, facts, Onlookers(store.pool, facts, encoder), store.zone)
         held = await holdings.of_patient(PatientId(patient)) if patient is not None else None
         if held is None:
             raise SettingsError("no patient of this store has that " + ("number" if mrn is not None else "id"))
+        async with recording(Writer(store.url, _now), _now, uuid4) as audit:  # Reporting is looking, too.
+            await audit.looked(ACCOUNT, PatientViewed(patient_id=held.patient_id))
         return held
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _lines(held: Held) -> Iterator[str]:
@@ -87,6 +108,9 @@ def _lines(held: Held) -> Iterator[str]:
     for appointment in held.appointments:
         yield f"appointment    {appointment.appointment_id}  {appointment.date}  doctor {appointment.doctor_id}"
         yield from _events(appointment.events)
+    for look in held.looks:
+        until = look.detail.get("ended_at")
+        yield f"seen           {look.at}{f' to {until}' if until else ''}  {look.kind}  by {look.actor}"
 
 
 def _events(events: Iterable[HeldEvent]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`daysheet proof event` and `daysheet proof between`: what a third party can check without the store."""
+"""`daysheet proof`: what a third party can check without the store, and whether an export is what was signed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from cyclopts import App
 
 from domain.ledger import read, tree
+from domain.ledger.checkpoint import NoCheckpoint, VerifierKey
 from domain.ledger.logs import EVENT, Log
 from domain.ledger.read import NotSealed
 from domain.postgres.connect import Connection, connect
@@ -20,6 +21,7 @@ from gateway.cli.failing import EXPECTED, fail
 from gateway.cli.store import readable, settings_for
 from gateway.rest.ledger import consistency_shape, inclusion_shape
 from gateway.settings import SettingsError
+from projections.exported import NotProven, check
 
 proof: Final = App(name="proof", help="Prove what the ledger holds, as JSON; checked before it is printed.")
 
@@ -97,6 +99,29 @@ def between(
         return consistency_shape(of, found)
 
     _print(prove, log, database_url, data_dir)
+
+
+@proof.command
+def export(file: Path, /, *, key: str | None = None) -> None:
+    """That an exported date is what was signed. Needs nothing but the file.
+
+    Parameters
+    ----------
+    file
+        Of `daysheet export DATE --format ndjson`.
+    key
+        The verifier key, known from elsewhere. Without it, the one that the file names is believed.
+    """
+    try:
+        with file.open("rb") as lines:
+            proven = check(lines, VerifierKey.of(key) if key is not None else None)
+    except (NotProven, NoCheckpoint, OSError) as error:
+        fail(error)
+    print(f"{proven.events} events, proven by the checkpoint of {proven.size}, signed by {proven.key}")
+    if proven.without_proof:
+        print(f"{proven.without_proof} of them are newer than the checkpoint, and not proven")
+    if key is None:
+        print("whose key that is, is not proven: compare it with one that is known, or say --key")
 
 
 def _print(

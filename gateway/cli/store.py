@@ -24,6 +24,7 @@ from gateway.settings import Settings, SettingsError, default_data_dir
 class Opened:
     """A store, and what opens what is personal in it."""
 
+    url: str
     pool: Pool
     vault: Vault
     digests: Digests
@@ -73,7 +74,7 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
         who, keys = await _who(url, settings)
         async with pool(url) as readers:
             digests = Digests(keys.unwrap_all(who.wrapped_secrets))
-            yield Opened(readers, Vault(readers, keys), digests, ZoneInfo(who.timezone))
+            yield Opened(url, readers, Vault(readers, keys), digests, ZoneInfo(who.timezone))
 
 
 async def _who(url: str, settings: Settings) -> tuple[Identity, MasterKeys]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 import structlog
 from aiohttp import hdrs, web
 
+from domain.audit.looks import ExportMade
+from gateway.access import viewer
 from gateway.rest.answer import READ_WAITS_SECONDS
 from gateway.rest.decode import path_value, query
 from gateway.rest.problem import Problem, problem_of
@@ -49,6 +51,8 @@ async def day_export(parts: Parts, request: web.Request) -> web.StreamResponse:
     export = parts.export
     pages = export.ndjson(day, made_at=parts.now()) if wanted == "ndjson" else export.csv(day, names=names)
     with _turn(request):
+        look = ExportMade(date=day, sequence=parts.projector.position, format=wanted, names=names)
+        await parts.audit.looked(viewer(request), look)
         return await _answer(request, f"daysheet-{day.isoformat()}.{wanted}", MEDIA_TYPES[wanted], pages)
 
 

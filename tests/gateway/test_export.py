@@ -34,7 +34,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 EVENT = {
     "sequence", "type", "recorded_at", "effective_at", "actor", "reason", "doctor_id", "appointment_id", "data",
     "patient_id", "stream", "version", "role", "command", "command_id", "correlation_id", "recorded_at_utc",
-    "effective_at_utc",
+    "effective_at_utc", "stored", "proof",
 }  # fmt: skip
 EXACTLY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 LARGE_DAY, MANY = "2019-05-06", 20_000
@@ -87,7 +87,7 @@ async def test_events_are_told_in_order_with_all_that_is_known_of_them(hospital:
     assert answer.content_type == "application/x-ndjson"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="daysheet-{past}.ndjson"'
     head, *events, end = _lines(body)
-    assert head.keys() == {"export", "format", "store_id", "timezone", "date", "made_at", "up_to"}
+    assert head.keys() == {"export", "format", "store_id", "timezone", "date", "made_at", "up_to", "key", "checkpoint"}
     assert (head["date"], head["timezone"]) == (past, "Asia/Kolkata")
     assert TIME.fullmatch(head["made_at"])
     assert end == {"end": "daysheet", "events": len(events)}
