@@ -125,7 +125,7 @@ class RowCheck:
         stray = _Stray(row, position + self._shift, row[1] < self._latest)
         sealed = await sealed_at(stray.place)
         self._candidate = None
-        if position <= self._previous:  # Only without the primary key can two have one.
+        if position <= self._previous:
             self._found.append(self._finding("inserted", position))
         elif sealed and sealed in (UNKNOWN, self._hash(row, stray.place)):
             self._claim(stray.place)
@@ -184,6 +184,8 @@ class RowCheck:
         position, expected = row[0], max(self._previous, self._sealed - self._shift) + 1
         if position > expected:
             self._found.append(self._finding("deleted", expected, position - 1))
+        elif position < expected:  # Only without the primary key can two have one.
+            self._found.append(self._finding("inserted", position))
         if row[1] < self._latest:
             self._found.append(self._finding("backdated", position))
         self._latest, self._previous = max(self._latest, row[1]), max(self._previous, position)

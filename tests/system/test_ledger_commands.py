@@ -38,9 +38,8 @@ async def _sealed(server: Server, sequence: int) -> str:
 
 async def _record(server: Server, number: int) -> str:
     """So many events more, and a checkpoint of them."""
-    for _ in range(number):
-        sequence = (await server.post("/patients", {"name": "Priya Raman"})).body["sequence"]
-    return await _sealed(server, sequence)
+    made = [await server.post("/patients", {"name": "Priya Raman"}) for _ in range(number)]
+    return await _sealed(server, made[-1].body["sequence"])
 
 
 async def _attack(database: Database, statement: str) -> None:
