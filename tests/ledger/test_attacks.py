@@ -36,8 +36,8 @@ async def sealed(store: SealedStore) -> None:
 async def test_a_record_that_nobody_touched_is_whole(store: SealedStore) -> None:
     report = await store.verify(await store.kept(8), await store.kept(20))
     assert (report.verdict, report.findings) == ("whole", [])
-    (log,) = report.logs
-    assert (log.rows, log.sealed, log.seals, log.covered, log.outside) == (20, 20, 5, 20, 2)
+    log = report.logs[0]
+    assert (log.log, log.rows, log.sealed, log.seals, log.covered, log.outside) == ("event", 20, 20, 5, 20, 2)
 
 
 async def test_rows_that_are_not_sealed_yet_are_no_finding(store: SealedStore) -> None:
