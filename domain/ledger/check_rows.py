@@ -125,13 +125,13 @@ class RowCheck:
         stray = _Stray(row, position + self._shift, row[1] < self._latest)
         sealed = await sealed_at(stray.place)
         self._candidate = None
-        if position <= self._previous:  # Only without the primary key can two have one.
-            self._found.append(self._finding("inserted", position))
-        elif sealed and sealed in (UNKNOWN, self._hash(row, stray.place)):
+        if stray.place >= self._due and sealed and sealed in (UNKNOWN, self._hash(row, stray.place)):
             self._claim(stray.place)
             if stray.backdated:  # It was sealed like this: it came by another way than the append.
                 self._found.append(self._finding("backdated", position))
             self._latest = max(self._latest, row[1])
+        elif position <= self._previous:  # Only without the primary key can two have one.
+            self._found.append(self._finding("inserted", position))
         elif candidate is not None and await sealed_at(position + candidate) == self._hash(row, position + candidate):
             self._follow(position, candidate)
         elif (offset := await self._search(row, sealed_at)) is not None:
@@ -184,6 +184,8 @@ class RowCheck:
         position, expected = row[0], max(self._previous, self._sealed - self._shift) + 1
         if position > expected:
             self._found.append(self._finding("deleted", expected, position - 1))
+        elif position < expected:
+            self._found.append(self._finding("inserted", position))
         if row[1] < self._latest:
             self._found.append(self._finding("backdated", position))
         self._latest, self._previous = max(self._latest, row[1]), max(self._previous, position)

@@ -52,7 +52,8 @@ async def pages(
                 await asyncio.sleep(0)  # so that the question is sent
                 yield rows
                 continue
-            yield [row for row in rows if row[0] <= up_to]
+            if within := [row for row in rows if row[0] <= up_to]:
+                yield within
             return
     finally:
         coming.cancel()

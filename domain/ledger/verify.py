@@ -36,6 +36,8 @@ SELECT (SELECT coalesce(max(size), 0) FROM daysheet.seal WHERE log = $1),
 """
     for log in LOGS
 }
+_BEFORE_ALL: Final = -(2**63)
+"""Rows below position 1, which only an attacker has, are rows as well."""
 _THE_PINNED: Final = "the pinned key"
 
 
@@ -75,8 +77,12 @@ class Report:
     def verdict(self) -> Verdict:
         if self.findings:
             return "tampered"
-        nothing_sealed = any(log.rows for log in self.logs) and not any(log.sealed for log in self.logs)
-        return "cannot_check" if self.unusable or nothing_sealed else "whole"
+        return "cannot_check" if self.unusable or self.not_sealed else "whole"
+
+    @property
+    def not_sealed(self) -> list[str]:
+        """Logs that have rows, and no seal at all."""
+        return [log.log for log in self.logs if log.rows and not log.sealed]
 
 
 Advance = Callable[[str, int, int], object]
@@ -156,7 +162,7 @@ class _LogCheck:
         leaves = partial(read.leaves, self.connection, self.log)
         check = RowCheck(self.log, sealed, head, leaves, tail.extend if wants_tail else lambda _: None)
         done = 0
-        async with aclosing(rows.pages(self.bare, self.log, 0, head)) as pages:
+        async with aclosing(rows.pages(self.bare, self.log, _BEFORE_ALL, head)) as pages:
             async for page in pages:
                 await check.take(page)
                 done += len(page)

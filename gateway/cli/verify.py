@@ -134,7 +134,7 @@ def _last_word(report: Report) -> str:
         case "tampered":
             return f"TAMPERED WITH: {len(report.findings):,} findings"
         case "cannot_check":
-            return "cannot be checked" if report.unusable else "cannot be checked: nothing is sealed yet"
+            return "cannot be checked" + "".join(f": nothing of {log} is sealed yet" for log in report.not_sealed)
 
 
 def _figures(log: LogReport) -> dict[str, Any]:

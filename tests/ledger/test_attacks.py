@@ -8,8 +8,10 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from domain.ledger.checkpoint import Checkpoint, VerifierKey
+from domain.ledger.checkpoint import Checkpoint, VerifierKey, sign
+from domain.ledger.leaf import HASH_BYTES
 from domain.ledger.logs import EVENT
+from domain.ledger.tree import Frontier
 from domain.ledger.verify import Outside
 from tests.ledger.sealing import ANOTHER_KEY, KEY, SealedStore
 
@@ -34,9 +36,8 @@ async def sealed(store: SealedStore) -> None:
 async def test_a_record_that_nobody_touched_is_whole(store: SealedStore) -> None:
     report = await store.verify(await store.kept(8), await store.kept(20))
     assert (report.verdict, report.findings) == ("whole", [])
-    log, looks = report.logs
-    assert (looks.log, looks.rows, looks.sealed) == ("access", 0, 0)
-    assert (log.rows, log.sealed, log.seals, log.covered, log.outside) == (20, 20, 5, 20, 2)
+    log = report.logs[0]
+    assert (log.log, log.rows, log.sealed, log.seals, log.covered, log.outside) == ("event", 20, 20, 5, 20, 2)
 
 
 async def test_rows_that_are_not_sealed_yet_are_no_finding(store: SealedStore) -> None:
@@ -212,6 +213,17 @@ async def test_the_first_of_those_that_are_not_sealed_yet_is_gone(store: SealedS
     assert await store.found() == [("deleted", 21, 21)]
 
 
+async def test_rows_that_share_a_position_or_have_none_of_the_log(store: SealedStore) -> None:
+    await store.append(2)
+    await store.attack(
+        "ALTER TABLE daysheet.event DROP CONSTRAINT event_pkey, DROP CONSTRAINT event_position_check",
+        INSERT.format(at=-4, like=1, time="recorded_at"),
+        INSERT.format(at=7, like=7, time="recorded_at").replace("forged/1", "forged/2"),
+        INSERT.format(at=22, like=22, time="recorded_at").replace("forged/1", "forged/3"),
+    )
+    assert await store.found() == [("inserted", -4, -4), ("inserted", 7, 7), ("inserted", 22, 22)]
+
+
 async def test_several_attacks_at_once_are_told_apart(store: SealedStore) -> None:
     await store.attack(
         "UPDATE daysheet.event SET meta = '' WHERE position = 2",
@@ -257,6 +269,19 @@ async def test_leaves_and_roots_recomputed_by_who_has_no_key_at_all(store: Seale
     await _recompute_leaves(store, 7)
     await store.attack("UPDATE daysheet.seal SET root = sha256('forged') WHERE size = 8")
     assert await store.found() == [("leaves_rewritten", 4, 8), ("seal_rewritten", 4, 8)]
+
+
+async def test_a_leaf_that_stands_for_any_row_is_none_even_if_it_was_signed(store: SealedStore) -> None:
+    """Zeros stand for what no seal holds. Sealed with a stolen key they would let a row be anything, ever after."""
+    await store.attack("DELETE FROM daysheet.seal")
+    leaves, frontier = bytes(ROWS * HASH_BYTES), Frontier()
+    frontier.extend(leaves)
+    note = sign(KEY, EVENT.origin(store.store_id), ROWS, frontier.root())
+    await store.app.execute(
+        "SELECT daysheet.append_seal('event', 0, $1, $2, $3, $4, $5, '{}', '{}', '{}', '{}')",
+        *(ROWS, frontier.root(), leaves, note, KEY.public),
+    )
+    assert await store.found() == [("leaves_rewritten", 0, 20)]
 
 
 async def test_a_checkpoint_whose_text_was_changed(store: SealedStore) -> None:

@@ -38,9 +38,8 @@ async def _sealed(server: Server, sequence: int) -> str:
 
 async def _record(server: Server, number: int) -> str:
     """So many events more, and a checkpoint of them."""
-    for _ in range(number):
-        sequence = (await server.post("/patients", {"name": "Priya Raman"})).body["sequence"]
-    return await _sealed(server, sequence)
+    made = [await server.post("/patients", {"name": "Priya Raman"}) for _ in range(number)]
+    return await _sealed(server, made[-1].body["sequence"])
 
 
 async def _attack(database: Database, statement: str) -> None:
@@ -72,14 +71,14 @@ async def test_verify_tells_whole_tampered_and_what_it_cannot_check(
     against = await daysheet("verify", *of, "--checkpoint", kept, "--key", key.strip(), "--json")
     page = json.loads(against.out)
     assert (against.code, page["verdict"], page["findings"]) == (0, "whole", [])
-    (log,) = page["logs"]
+    log = page["logs"][0]
     assert {name: log[name] for name in ("log", "rows", "sealed", "unsealed", "covered", "not_covered", "outside")} == {
         "log": "event", "rows": 5, "sealed": 5, "unsealed": 0, "covered": 3, "not_covered": 2, "outside": 1,
     }  # fmt: skip
-    assert page["says"][-1] == (
+    assert (
         "event: checkpoints kept outside vouch for the first 3 rows, and for none of the 2 after them: rows cut off "
         "there, with their seals, would not show"
-    )
+    ) in page["says"]
 
     await _attack(database, "UPDATE daysheet.event SET data = '{}' WHERE position = 2")
     tampered = await daysheet("verify", *of, "--checkpoint", kept)
@@ -160,7 +159,9 @@ async def test_checkpoints_are_printed_and_written_for_keeping(
     assert named.read_text(encoding="utf-8") == note
     assert (await daysheet("checkpoint", *of, "--to", folder)).out == "the newest checkpoints are there already\n"
     assert os.listdir(folder) == [named.name]
-    assert (await daysheet("checkpoint", *of, "--log", "no")).said == "daysheet: there is no log `no`, only event"
+    assert (await daysheet("checkpoint", *of, "--log", "no")).said.startswith(
+        "daysheet: there is no log `no`, only event"
+    )
 
 
 async def test_proofs_are_printed_that_anybody_can_check(serve: ServerFactory, database: Database) -> None:

@@ -145,7 +145,7 @@ async def test_a_new_folder_is_made_into_one_store_with_one_key() -> None:
                     await monitor.send_json({"action": "subscribe", "date": today})
                     epochs.add((await monitor.receive_json())["epoch"])
             assert (len(monitors), len(epochs)) == (3, 1)
-            assert sorted(os.listdir(folder)) == ["master.key", "postgres"]
+            assert sorted(os.listdir(folder)) == ["ledger.key", "master.key", "postgres"]
             assert [line["worker"] for line in logged(server, "store_introduced")] == [1]
         finally:
             assert await server.stop() == 0
