@@ -269,13 +269,17 @@ async def test_at_any_speed_all_of_it_comes(hospital: Server, day: Past) -> None
         assert len(await _to_the_end(monitor)) == len(events)
 
 
-async def test_what_was_recorded_on_other_dates_is_not_waited_for(hospital: Server, future: str) -> None:
-    """A booking of today for a date to come."""
+async def test_only_the_dates_own_hours_are_waited_for(hospital: Server, day: Past) -> None:
+    """Booked on two evenings before, and something written down for the day after: all of it comes at once."""
     doctor = await hospital.a_doctor()
-    for _ in range(3):
-        await hospital.an_appointment(doctor, date=future)
+    before = {"effective_at": at("2020-12-30", "18:00")}
+    await hospital.call("PUT", f"/clinics/{doctor}/{day.date}", {"capacity": 5} | before)
+    await day.hospital.an_appointment(doctor, date=day.date, effective_at=at("2020-12-31", "18:00"))
+    await day.does(f"clinics/{doctor}/{day.date}/delay", "09:00", minutes=10)
+    body = {"minutes": 20, "effective_at": at("2025-01-01", "09:00")}
+    assert (await hospital.post(f"/clinics/{doctor}/{day.date}/delay", body)).status == 200
     async with hospital.monitor() as monitor:
-        await _replay(monitor, future, speed=1)
+        await _replay(monitor, day.date, by="effective", speed=1)
         assert len(await _to_the_end(monitor)) == 4
 
 
@@ -476,6 +480,21 @@ async def test_today_is_replayed_while_it_goes_on(hospital: Server) -> None:
             assert await _to_the_end(monitor) == []
 
 
+@pytest.mark.parametrize("by", ["recorded", "effective"])
+async def test_what_was_only_just_recorded_can_be_sought(hospital: Server, day: Past, by: str) -> None:
+    doctor = await day.morning()
+    await day.booked(doctor, "08:30")  # recorded last, and not at the end
+    async with hospital.monitor() as monitor:
+        await _replay(monitor, day.date, by=by)
+        await _to_the_end(monitor)
+        await day.booked(doctor, "12:00")
+        newest = (await day.events())[-1]
+        await monitor.send_json({"action": "seek", "to": newest["sequence"]})
+        sought = await _hear(monitor)
+        assert sought["replay"]["sequence"] == newest["sequence"]
+        assert _data(sought) == await day.state()
+
+
 async def test_a_late_entry_for_what_was_played_already_comes_with_a_snapshot(hospital: Server, day: Past) -> None:
     doctor = await day.morning()
     async with hospital.monitor() as monitor:
@@ -493,8 +512,8 @@ async def test_who_is_erased_is_gone_from_a_replay_with_its_next_frame(hospital:
     doctor = await day.doctor()
     patient = await hospital.a_patient(name="Ottoline Featherstonehaugh", phone="+44 7700 900123")
     booked = await day.booked(doctor, patient=patient)
-    for step, clock in (("checkins", "09:00"), (f"appointments/{booked}/call", "10:00")):
-        await day.does(step, clock, **({"appointment_id": booked} if step == "checkins" else {"reason": "out of turn"}))
+    await day.does("checkins", "09:00", appointment_id=booked)
+    await day.arrived(doctor, "10:00")  # What comes next is somebody else's.
     order = [event["sequence"] for event in await day.events()]
     async with hospital.monitor() as monitor, hospital.monitor(doctor) as other:
         await _replay(monitor, day.date, by="effective", speed=1, **{"from": at(day.date, "09:00")})
