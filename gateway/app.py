@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from domain.audit.writer import Writer as AuditWriter
 from domain.desk.desk import Desk
 from domain.desk.equipment import Equipment
 from domain.desk.streams import Streams
-from domain.ledger.keys import agreed_key
+from domain.ledger.keys import SigningKey, agreed_key
 from domain.ledger.sealer import Sealer
 from domain.log import codec, read
 from domain.log.append import Writer
@@ -65,6 +66,7 @@ KEEPALIVE_SECONDS: Final = 15.0
 LAST_REQUESTS_SECONDS: Final = 3.0
 POOL_CLOSES_SECONDS: Final = 1.0
 LAST_LOOK_SECONDS: Final = 0.5
+LEDGER_KEY: Final = "ledger.key"
 _FINISH_ERASURES: Final = "SELECT daysheet.finish_erasures()"
 
 log = structlog.get_logger()
@@ -89,7 +91,7 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             running(settings, url) as parts,
             _listening(settings, parts) as address,
             # Of several workers one moves the made-up patients. Two would call everybody twice as fast.
-            hospital.living(parts) if settings.demo and settings.worker <= 1 else nullcontext(),
+            hospital.living(parts) if settings.demo and settings.is_first else nullcontext(),
         ):
             ready(address)
             await stop.wait()
@@ -130,108 +132,148 @@ async def migrated(administrators_url: str) -> list[str]:
 @asynccontextmanager
 async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
     """Desk and read model at work on a database. When one of their loops dies, so does the body of the `async with`."""
+    store = await _introduced(url, settings)
+    async with _readers(url) as readers:
+        clock = Clock()
+        await clock.measure(readers)
+        parts, writer = _together(settings, url, store, readers, clock)
+        if parts.outside is not None:
+            await parts.outside.load()
+        await parts.projector.start()
+        async with _at_work(settings, parts, writer):
+            yield parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """Who it is, the keys to its vault, and the one that seals its ledger, if this server has that."""
+
+    who: Identity
+    master: MasterKeys
+    ledger_key: SigningKey | None
+
+
+async def _introduced(url: str, settings: Settings) -> _Store:
+    """At first start all of it is made here. What a restored vault should have forgotten, it forgets now."""
     connection = await connect(url)
     try:
         await require_latest(connection)
         await require_durable(connection)
-        who, master = await _introduced(connection, settings)
-        ledger_key = await agreed_key(connection, settings.ledger_key, settings.folder / "ledger.key")
+        who, master = await _identified(connection, settings)
+        ledger_key = await agreed_key(connection, settings.ledger_key, settings.folder / LEDGER_KEY)
         finished = await connection.fetchval(_FINISH_ERASURES)
         if finished:
             log.warning("erasures_finished", patients=finished)
+        return _Store(who, master, ledger_key)
     finally:
         await connection.close()
-    async with _readers(url) as readers:
-        follower = Follower(url)
-        writer = Writer(url, on_commit=follower.wake)
-        clock = Clock()
-        await clock.measure(readers)
-        zone = ZoneInfo(who.timezone)
-        vault = Vault(readers, master)
-        facts = codec.facts()
-        directory = Directory(readers, vault, facts)
-        boards = Boards(readers, directory, facts)
-        timelines = Timelines(readers, boards, directory, facts)
-        projector = Projector(readers, follower, boards, timelines, directory, facts)
-        digests = Digests(master.unwrap_all(who.wrapped_secrets))
-        desk = Desk(
-            Equipment(
-                pool=readers,
-                writer=writer,
-                vault=vault,
-                digests=digests,
-                zone=zone,
-                now=clock.now,
-                new_id=uuid4,
-                streams=Streams(readers),
-            )
-        )
-        encoder = Encoder(directory, zone)
-        # Of several workers one keeps the list of erasures, and it is the one that starts before the others.
-        outside = (
-            Outside(settings.erasures, readers, who.store_id) if settings.erasures and settings.worker <= 1 else None
-        )
-        if outside is not None:
-            await outside.load()
-        history = History(readers, vault, facts, encoder)
-        downtime = None
-        if settings.downtime_dir is not None and settings.worker <= 1:  # Of several workers one is enough.
-            downtime = Downtime(settings.downtime_dir, boards, encoder, now=clock.now, zone=zone)
-            directory.erased = downtime.erased
-        await projector.start()
-        parts = Parts(
+
+
+async def _identified(connection: Connection, settings: Settings) -> tuple[Identity, MasterKeys]:
+    known = await identity(connection)
+    master = read_master_keys(settings.master_key, settings.key_file, may_make=known is None)
+    if known is None:
+        zone = settings.zone_name()
+        known = await introduce(connection, uuid4(), zone, master.current.check, master.current.fresh_secrets())
+        log.info("store_introduced", store=str(known.store_id), timezone=known.timezone)
+    take_newest(master, await known_masters(connection))
+    if settings.timezone is not None and settings.zone_name() != known.timezone:
+        raise SettingsError(f"this store keeps its dates in {known.timezone}, not in {settings.timezone}")
+    return known, master
+
+
+def _together(settings: Settings, url: str, store: _Store, readers: Pool, clock: Clock) -> tuple[Parts, Writer]:
+    """All the parts, each with those it needs. Nothing runs yet."""
+    who, zone, facts = store.who, ZoneInfo(store.who.timezone), codec.facts()
+    follower = Follower(url)
+    writer = Writer(url, on_commit=follower.wake)
+    vault = Vault(readers, store.master)
+    directory = Directory(readers, vault, facts)
+    boards = Boards(readers, directory, facts)
+    timelines = Timelines(readers, boards, directory, facts)
+    projector = Projector(readers, follower, boards, timelines, directory, facts)
+    digests = Digests(store.master.unwrap_all(who.wrapped_secrets))
+    desk = Desk(
+        Equipment(
             pool=readers,
-            desk=desk,
+            writer=writer,
+            vault=vault,
             digests=digests,
-            directory=directory,
-            boards=boards,
-            timelines=timelines,
-            encoder=encoder,
-            deltas=Deltas(encoder, directory),
-            freshness=Freshness(readers, projector, clock.now),
-            prover=Prover(boards, encoder),
-            history=history,
-            export=Export(readers, history, directory, facts, encoder, store_id=who.store_id, zone=zone),
-            audit=Recorder(AuditWriter(url, clock.now), clock.now, uuid4),
-            onlookers=Onlookers(readers, facts, encoder),
-            projector=projector,
-            outside=outside,
-            clock=clock,
             zone=zone,
-            epoch=who.epoch(BOARD_FORMAT),
-            downtime=downtime,
-            sealer=Sealer(url, who.store_id, ledger_key) if ledger_key else None,
+            now=clock.now,
+            new_id=uuid4,
+            streams=Streams(readers),
         )
-        async with asyncio.TaskGroup() as loops:
-            endless = [
-                projector.run(),
-                clock.run(readers),
-                parts.freshness.run(),
-                parts.prover.run(),
-                parts.audit.tell_denials(),
-            ]
-            if parts.sealer is not None:
-                endless.append(parts.sealer.run())
-            if settings.checkpoint_dir is not None and settings.worker <= 1:  # Of several workers one writes.
-                endless.append(checkpoints.keep(readers, settings.checkpoint_dir))
-            following = [loops.create_task(loop) for loop in endless]
-            writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
-            try:
-                if outside is not None:
-                    await outside.erase_again(desk, projector)
-                    following.append(loops.create_task(outside.run()))
-                if downtime is not None:  # Not before everyone is erased who has to be.
-                    following.append(loops.create_task(downtime.run()))
-                yield parts
-            finally:
-                writer.close()
-                parts.audit.close()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.gather(*writing)
-                if downtime is not None:
-                    await _last_sheets(downtime, projector, readers)
-                for task in following:
-                    task.cancel()
+    )
+    encoder = Encoder(directory, zone)
+    history = History(readers, vault, facts, encoder)
+    outside = downtime = None
+    if settings.is_first and settings.erasures is not None:
+        outside = Outside(settings.erasures, readers, who.store_id)
+    if settings.is_first and settings.downtime_dir is not None:
+        downtime = Downtime(settings.downtime_dir, boards, encoder, now=clock.now, zone=zone)
+        directory.erased = downtime.erased
+    parts = Parts(
+        pool=readers,
+        desk=desk,
+        digests=digests,
+        directory=directory,
+        boards=boards,
+        timelines=timelines,
+        encoder=encoder,
+        deltas=Deltas(encoder, directory),
+        freshness=Freshness(readers, projector, clock.now),
+        prover=Prover(boards, encoder),
+        history=history,
+        export=Export(readers, history, directory, facts, encoder, store_id=who.store_id, zone=zone),
+        audit=Recorder(AuditWriter(url, clock.now), clock.now, uuid4),
+        onlookers=Onlookers(readers, facts, encoder),
+        projector=projector,
+        outside=outside,
+        clock=clock,
+        zone=zone,
+        epoch=who.epoch(BOARD_FORMAT),
+        downtime=downtime,
+        sealer=Sealer(url, who.store_id, store.ledger_key) if store.ledger_key is not None else None,
+    )
+    return parts, writer
+
+
+@asynccontextmanager
+async def _at_work(settings: Settings, parts: Parts, writer: Writer) -> AsyncIterator[None]:
+    """The loops of the parts. First to go are those that write, and what was accepted is written."""
+    outside, downtime = parts.outside, parts.downtime
+    async with asyncio.TaskGroup() as loops:
+        following = [loops.create_task(loop) for loop in _endless(settings, parts)]
+        writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
+        try:
+            if outside is not None:
+                await outside.erase_again(parts.desk, parts.projector)
+                following.append(loops.create_task(outside.run()))
+            if downtime is not None:  # Not before everyone is erased who has to be.
+                following.append(loops.create_task(downtime.run()))
+            yield
+        finally:
+            writer.close()
+            parts.audit.close()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*writing)
+            if downtime is not None:
+                await _last_sheets(downtime, parts.projector, parts.pool)
+            for task in following:
+                task.cancel()
+
+
+def _endless(settings: Settings, parts: Parts) -> Iterator[Coroutine[Any, Any, Any]]:
+    yield parts.projector.run()
+    yield parts.clock.run(parts.pool)
+    yield parts.freshness.run()
+    yield parts.prover.run()
+    yield parts.audit.tell_denials()
+    if parts.sealer is not None:
+        yield parts.sealer.run()
+    if settings.is_first and settings.checkpoint_dir is not None:
+        yield checkpoints.keep(parts.pool, settings.checkpoint_dir)
 
 
 async def _last_sheets(downtime: Downtime, projector: Projector, readers: Pool) -> None:
@@ -253,20 +295,6 @@ async def _readers(url: str) -> AsyncIterator[Pool]:
                 await readers.close()
         except TimeoutError:
             readers.terminate()  # The database does not answer, and must not keep us.
-
-
-async def _introduced(connection: Connection, settings: Settings) -> tuple[Identity, MasterKeys]:
-    """Who the store is, and the key to its vault; at first start both are made here."""
-    known = await identity(connection)
-    master = read_master_keys(settings.master_key, settings.key_file, may_make=known is None)
-    if known is None:
-        zone = settings.zone_name()
-        known = await introduce(connection, uuid4(), zone, master.current.check, master.current.fresh_secrets())
-        log.info("store_introduced", store=str(known.store_id), timezone=known.timezone)
-    take_newest(master, await known_masters(connection))
-    if settings.timezone is not None and settings.zone_name() != known.timezone:
-        raise SettingsError(f"this store keeps its dates in {known.timezone}, not in {settings.timezone}")
-    return known, master
 
 
 def application(settings: Settings, parts: Parts) -> web.Application:

@@ -84,6 +84,11 @@ class Settings:
     def key_file(self) -> Path:
         return self.folder / "master.key"
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process does what only one of several workers may do."""
+        return self.worker <= 1
+
     def zone_name(self) -> str:
         """The IANA name asked for, or the system's. Raises SettingsError."""
         name = self.timezone or tzlocal.get_localzone_name() or "UTC"
