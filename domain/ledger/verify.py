@@ -32,7 +32,7 @@ SELECT store_id, (SELECT public_key FROM daysheet.ledger_key) FROM daysheet.stor
 _EXTENT: Final = {
     log.name: f"""
 SELECT (SELECT coalesce(max(size), 0) FROM daysheet.seal WHERE log = $1),
-    (SELECT coalesce(max(position), 0) FROM {log.table}), (SELECT count(*) FROM {log.table})
+    (SELECT coalesce(max(position), 0) FROM {log.table})
 """
     for log in LOGS
 }
@@ -58,8 +58,8 @@ class LogReport:
     """`rows` there are; up to `sealed` they are sealed, by `seals`; up to `covered` an outside checkpoint vouches."""
 
     log: str
-    rows: int
     sealed: int
+    rows: int = 0
     seals: int = 0
     covered: int = 0
     outside: int = 0
@@ -135,38 +135,37 @@ class _LogCheck:
     advance: Callable[[int, int], object]
 
     async def run(self, key: VerifierKey | None, outside: Sequence[Outside]) -> None:
-        sealed, head, number = await self.connection.fetchrow(_EXTENT[self.log.name], self.log.name)  # type: ignore[misc]
+        sealed, head = await self.connection.fetchrow(_EXTENT[self.log.name], self.log.name)  # type: ignore[misc]
         if key is None and (sealed or outside):
             raise CannotCheck("no key is pinned in this store, though it was sealed: give the verifier key, --key")
-        about = LogReport(self.log.name, number, sealed, outside=len(outside))
+        about = LogReport(self.log.name, sealed, outside=len(outside))
         self.report.logs.append(about)
         outside = [one for one in outside if key is not None and self._is_usable(one, key)]
         sizes = sorted({one.checkpoint.size for one in outside})
         seals: SealCheck | None = None
         if key is not None:
-            whole = sealed + number
+            whole = sealed + head
             seals = SealCheck(
                 self.connection, self.bare, self.log, key, sealed, sizes, lambda done: self.advance(done, whole)
             )
             await seals.run()
             about.seals = seals.seals
             self.report.findings += seals.found
-        tail = await self._check_rows(sealed, head, number, wants_tail=bool(sizes) and sizes[-1] > sealed)
+        tail = await self._check_rows(about, head, wants_tail=bool(sizes) and sizes[-1] > sealed)
         if seals is not None:
             await seals.grow_with(tail)
             about.covered = self._compare(outside, seals, head)
 
-    async def _check_rows(self, sealed: int, head: int, number: int, *, wants_tail: bool) -> bytes:
+    async def _check_rows(self, about: LogReport, head: int, *, wants_tail: bool) -> bytes:
         """Returns the leaf hashes of the rows after the last seal, where they are wanted."""
         tail = bytearray()
         leaves = partial(read.leaves, self.connection, self.log)
-        check = RowCheck(self.log, sealed, head, leaves, tail.extend if wants_tail else lambda _: None)
-        done = 0
+        check = RowCheck(self.log, about.sealed, head, leaves, tail.extend if wants_tail else lambda _: None)
         async with aclosing(rows.pages(self.bare, self.log, _BEFORE_ALL, head)) as pages:
             async for page in pages:
                 await check.take(page)
-                done += len(page)
-                self.advance(sealed + done, sealed + number)
+                about.rows += len(page)
+                self.advance(about.sealed + about.rows, about.sealed + head)
         self.report.findings += await check.findings()
         return bytes(tail)
 

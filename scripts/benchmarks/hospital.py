@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 
 from domain.desk.outcome import Asker, Done
+from domain.ledger.logs import EVENT
 from domain.log import read
 from domain.log.migrate import migrate
 from domain.postgres.embedded import EmbeddedPostgres
@@ -31,6 +32,7 @@ from gateway.settings import Settings
 TIMEZONE: Final = "Asia/Kolkata"
 AT_ONCE: Final = 256
 CATCH_UP_SECONDS: Final = 120.0
+SEAL_SECONDS: Final = 300.0
 
 T = TypeVar("T")
 
@@ -196,6 +198,17 @@ async def caught_up(parts: Parts) -> int:
     head = await read.head(parts.pool)
     await parts.projector.reached(head, seconds=CATCH_UP_SECONDS)
     return head
+
+
+async def sealed(parts: Parts) -> None:
+    """Wait until the ledger has everything: else sealing it is measured together with whatever comes next."""
+    head = await read.head(parts.pool)
+    assert parts.sealer is not None
+    async with asyncio.timeout(SEAL_SECONDS):
+        while True:
+            if parts.sealer.sealed[EVENT.name] >= head:
+                return
+            await asyncio.sleep(0.05)
 
 
 class Nobody:

@@ -112,7 +112,7 @@ async def test_past_sheets_and_what_was_left_half_written_are_cleared_away(
     server = await serve("--downtime-dir", str(tmp_path))  # pytest's own are private
     today = date.fromisoformat(await server.today())
     written = [sheet_file(tmp_path, day).name for day in (today, today + timedelta(days=1))]
-    await until(lambda: {*kept, *written} == set(os.listdir(tmp_path)) - {"master.key"})
+    await until(lambda: {*kept, *written} == set(os.listdir(tmp_path)) - {"master.key", "ledger.key"})
 
 
 async def test_a_folder_that_others_can_enter_is_closed_if_it_is_ours_and_else_left_alone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ async def _traces(parts: Parts, patient_id: PatientId) -> Traces:
 
 async def _listed(parts: Parts, day: date, view: View, sequence: int) -> set[PatientId]:
     """Whom the board of a date lists at a position, as boards themselves know it."""
-    board = await parts.boards.as_of(day, sequence)
+    board = await parts.timelines.as_of(day, sequence)
     clinics = view.shown(board, parts.directory.doctors)
     return {entry.patient_id for clinic in clinics for entry in clinic.list_up()}
 

@@ -291,7 +291,7 @@ async def test_two_rotations_at_once_are_one(parts: Parts, database: Database, s
 async def test_a_store_that_nobody_started_a_server_on_has_no_key_to_rotate(database: Database, file: Path) -> None:
     with pytest.raises(CannotRotate, match="no master key yet"):
         await _rotate(database)
-    assert os.listdir(database.folder) == ["ledger.key"]
+    assert os.listdir(database.folder) == []
 
 
 # --- other machines, and the environment ---------------------------------------------------------
