@@ -66,6 +66,7 @@ KEEPALIVE_SECONDS: Final = 15.0
 LAST_REQUESTS_SECONDS: Final = 3.0
 POOL_CLOSES_SECONDS: Final = 1.0
 LAST_LOOK_SECONDS: Final = 0.5
+LAST_SEAL_SECONDS: Final = 1.0
 LEDGER_KEY: Final = "ledger.key"
 _FINISH_ERASURES: Final = "SELECT daysheet.finish_erasures()"
 
@@ -245,6 +246,8 @@ async def _at_work(settings: Settings, parts: Parts, writer: Writer) -> AsyncIte
     outside, downtime = parts.outside, parts.downtime
     async with asyncio.TaskGroup() as loops:
         following = [loops.create_task(loop) for loop in _endless(settings, parts)]
+        sealing = loops.create_task(parts.sealer.run()) if parts.sealer is not None else None
+        following += [sealing] if sealing is not None else []
         writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
         try:
             if outside is not None:
@@ -260,6 +263,9 @@ async def _at_work(settings: Settings, parts: Parts, writer: Writer) -> AsyncIte
                 await asyncio.gather(*writing)
             if downtime is not None:
                 await _last_sheets(downtime, parts.projector, parts.pool)
+            if sealing is not None and parts.sealer is not None and parts.sealer.elected:
+                parts.sealer.close()
+                await asyncio.wait([sealing], timeout=LAST_SEAL_SECONDS)
             for task in following:
                 task.cancel()
 
@@ -270,8 +276,6 @@ def _endless(settings: Settings, parts: Parts) -> Iterator[Coroutine[Any, Any, A
     yield parts.freshness.run()
     yield parts.prover.run()
     yield parts.audit.tell_denials()
-    if parts.sealer is not None:
-        yield parts.sealer.run()
     if settings.is_first and settings.checkpoint_dir is not None:
         yield checkpoints.keep(parts.pool, settings.checkpoint_dir)
 

@@ -14,7 +14,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -117,16 +117,17 @@ class Sealer:
     def __init__(self, url: str, store_id: UUID, key: SigningKey) -> None:
         self._url, self._store_id, self._key = url, store_id, key
         self._news = asyncio.Event()
+        self._closing = asyncio.Event()
         self.elected = False
         self.sealed = {log.name: 0 for log in LOGS}
         self.unsealed = {log.name: 0 for log in LOGS}
         self.faults = 0
         """How often a log was found that does not fit its seals."""
 
-    async def run(self) -> NoReturn:
-        """For ever. While the store cannot be reached nothing is appended, either."""
+    async def run(self) -> None:
+        """Until `close`. While the store cannot be reached nothing is appended, either."""
         failures = 0
-        while True:
+        while not self._closing.is_set():
             connection: Connection | None = None
             try:
                 connection = await connect(self._url)
@@ -135,7 +136,8 @@ class Sealer:
                     await self._look(connection)
                     await asyncio.sleep(POLL_SECONDS)
                 failures = 0
-                await self._seal_for_ever(connection)
+                await self._seal_until_closed(connection)
+                return
             except FAULTS as fault:
                 log.warning("sealer_disconnected", fault=type(fault).__name__)
             finally:
@@ -146,14 +148,19 @@ class Sealer:
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(failures, 10)))
             failures += 1
 
+    def close(self) -> None:
+        """The process that is elected seals what there is, and ends."""
+        self._closing.set()
+        self._news.set()
+
     async def _look(self, connection: Connection) -> None:
         """How far another process has come."""
         for of in LOGS:
             seal = await read.newest(connection, of)
             self._note(of, seal.size if seal else 0, await connection.fetchval(_HEAD[of.name]))
 
-    async def _seal_for_ever(self, connection: Connection) -> NoReturn:
-        """As the elected one, until the connection breaks."""
+    async def _seal_until_closed(self, connection: Connection) -> None:
+        """As the elected one."""
         self.elected = True
         log.info("sealer_elected")
         connection.add_termination_listener(self._hear)
@@ -162,13 +169,19 @@ class Sealer:
             before = sum(sealed.frontier.size for sealed in open_logs)
             open_logs = [sealed for sealed in open_logs if await self._seal(connection, sealed)]
             if sum(sealed.frontier.size for sealed in open_logs) > before:
-                await asyncio.sleep(SEAL_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SEAL_SECONDS):
+                        await self._closing.wait()
+            elif self._closing.is_set():
+                return
             else:
                 await self._wait_for_news(connection, open_logs)
 
     async def _wait_for_news(self, connection: Connection, open_logs: Sequence[SealedLog]) -> None:
         """Listens only for as long as it has nothing to do: else every commit would wake this process for nothing."""
         self._news.clear()
+        if self._closing.is_set():
+            return
         for of in LOGS:
             await connection.add_listener(of.channel, self._hear)
         heads = [await connection.fetchval(_HEAD[sealed.log.name]) for sealed in open_logs]

@@ -168,6 +168,17 @@ async def test_one_of_two_seals_and_the_other_takes_over(store: SealedStore) -> 
     assert await store.found() == []
 
 
+async def test_a_server_that_stops_seals_what_it_has_just_recorded(serve: ServerFactory, admin: Connection) -> None:
+    server = await serve()
+    await server.a_doctor()
+    await server.a_patient()
+    await server.get("/queue")
+    await server.stop()
+    for table, log in (("event", "event"), ("access", "access")):
+        rows = await admin.fetchval(f"SELECT max(position) FROM daysheet.{table}")
+        assert rows == await admin.fetchval("SELECT max(size) FROM daysheet.seal WHERE log = $1", log)
+
+
 async def test_a_server_that_was_killed_leaves_the_office_to_another(
     serve: ServerFactory, admin: Connection, database: Database
 ) -> None:
