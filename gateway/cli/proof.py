@@ -45,7 +45,7 @@ def event(
     size
         Of which checkpoint; without it, the newest.
     log
-        In this log: event.
+        In this log: event, or access for that of who looked.
     database_url
         postgresql://user:password@host/database. Without it, the embedded database.
     data_dir
@@ -83,7 +83,7 @@ def between(
     new
         Size of the newer one.
     log
-        In this log: event.
+        In this log: event, or access for that of who looked.
     database_url
         postgresql://user:password@host/database. Without it, the embedded database.
     data_dir

@@ -39,7 +39,7 @@ _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "/audit?after": (str, "Only what comes after another page: its `next`."),
     "/audit?limit": (int, "At most so many records, 1 to 1,000."),
     "/audit?format": (Format, "Instead of what `Accept` says."),
-    "log": (str, "Which log: event, where it is left out."),
+    "log": (str, "Which log: event, where it is left out, or access."),
     "size": (int, "Of the checkpoint of this size; of the newest where it is left out."),
     "from": (int, "The size of the older checkpoint."),
     "to": (int, "The size of the newer checkpoint; the newest where it is left out."),
