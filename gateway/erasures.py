@@ -21,7 +21,7 @@ import structlog
 
 from domain.desk.outcome import Asker
 from domain.log import read
-from domain.postgres.connect import FAULTS
+from domain.postgres.connect import FAULTS, back_off
 from domain.rules.commands import ErasePatient
 from domain.rules.ids import PatientId
 from domain.vault.erased import (
@@ -192,7 +192,7 @@ class Outside:
                 if failures:
                     log.info("erasures_kept_outside_again")
                 failures = 0
-            await asyncio.sleep(_back_off(failures) if failures else POLL_SECONDS)
+            await asyncio.sleep(back_off(failures - 1, BACK_OFF_SECONDS) if failures else POLL_SECONDS)
 
     async def _catch_up(self) -> None:
         """Bring to the list what it does not have yet of this store's log."""
@@ -211,9 +211,3 @@ class Outside:
         """Those whose patients the list does not name. Another server may have written them already."""
         there = {erasure.patient for erasure in await self._place.read()}
         return [erasure for erasure in erasures if erasure.patient not in there]
-
-
-def _back_off(failures: int) -> float:
-    """Seconds."""
-    first, longest = BACK_OFF_SECONDS
-    return min(longest, first * 2.0 ** min(failures - 1, 10))

@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 
 from domain.log.migrate import migrate
+from domain.postgres.connect import Connection
 from domain.postgres.embedded import EmbeddedPostgres
 from gateway.app import running
 from gateway.parts import Parts
@@ -112,6 +113,14 @@ def database(postgres: str, template: str, tmp_path: Path) -> Iterator[Database]
     """A database of the test's own."""
     with new_database(postgres, template, tmp_path) as database:
         yield database
+
+
+@pytest_asyncio.fixture
+async def admin(database: Database) -> AsyncIterator[Connection]:
+    """A superuser's session on the test's database."""
+    connection = await asyncpg.connect(database.admin_url)
+    yield connection
+    await connection.close()
 
 
 async def _execute(url: str, *statements: str) -> None:

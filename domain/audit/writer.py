@@ -8,7 +8,6 @@ is told.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Final
 import structlog
 
 from domain.audit.codec import Draft
-from domain.postgres.connect import FAULTS, Connection, connect
+from domain.postgres.connect import FAULTS, Connection, back_off, connect
 
 QUEUED_BYTES: Final = 32 * 2**20
 """What may wait to be recorded. The start of a subscription takes 800 bytes: 42,000 of them."""
@@ -148,8 +147,7 @@ class Writer:
                 if not attempts:
                     log.warning("looks_wait_to_be_recorded", fault=type(fault).__name__)
                 self._since = self._since or batch[0].at
-            first, longest = BACK_OFF_SECONDS
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(attempts, 10)))
+            await asyncio.sleep(back_off(attempts, BACK_OFF_SECONDS))
             attempts += 1
 
     def _lose(self, those: Collection[_Waiting]) -> None:

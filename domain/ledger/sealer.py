@@ -11,7 +11,6 @@ does not lead to the last signed root is never sealed over: that log's sealing s
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -24,7 +23,7 @@ from domain.ledger.checkpoint import Checkpoint, NoCheckpoint, VerifierKey, sign
 from domain.ledger.keys import SigningKey
 from domain.ledger.logs import LOGS, Log
 from domain.ledger.tree import Frontier
-from domain.postgres.connect import FAULTS, Connection, connect
+from domain.postgres.connect import FAULTS, Connection, back_off, connect
 
 SEAL_SECONDS: Final = 0.25
 """Between two checkpoints of a log: at most four a second."""
@@ -144,8 +143,7 @@ class Sealer:
                 self.elected = False
                 if connection is not None:
                     connection.terminate()
-            first, longest = BACK_OFF_SECONDS
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(failures, 10)))
+            await asyncio.sleep(back_off(failures, BACK_OFF_SECONDS))
             failures += 1
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ is sent again as it was: the database recognises events that did get through (se
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import asyncpg
 import structlog
 
 from domain.log.codec import Draft
-from domain.postgres.connect import FAULTS, Connection, connect
+from domain.postgres.connect import FAULTS, Connection, back_off, connect
 
 BATCH_COMMANDS: Final = 256
 QUEUED_COMMANDS: Final = 10_000
@@ -190,7 +189,7 @@ class Writer:
                     return
                 self._drop_connection()
                 log.warning("append_interrupted", commands=len(batch), fault=type(fault).__name__)
-                wait = _back_off(attempt)
+                wait = back_off(attempt, BACK_OFF_SECONDS)
                 if now() + wait > give_up_at:
                     self._give_up(batch, OutcomeUnknown() if sent else StoreUnavailable())
                     return
@@ -228,12 +227,6 @@ class Writer:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
-
-
-def _back_off(attempt: int) -> float:
-    """Seconds to wait before the next try. Uneven, so that servers do not come back in step."""
-    first, longest = BACK_OFF_SECONDS
-    return random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(attempt, 10))
 
 
 def _arguments(batch: list[_Command]) -> list[list[object]]:

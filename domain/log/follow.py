@@ -7,7 +7,6 @@ gaps, so the next event is always `after + 1`: anything else is a log that lies,
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
@@ -16,7 +15,7 @@ import structlog
 
 from domain.log.codec import Recorded
 from domain.log.read import COLUMNS, PAGE_ROWS, recorded
-from domain.postgres.connect import FAULTS, Connection, connect
+from domain.postgres.connect import FAULTS, Connection, back_off, connect
 
 POLL_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (0.1, 5.0)
@@ -84,6 +83,5 @@ class Follower:
                 self.connected = False
                 if connection is not None:
                     connection.terminate()
-            first, longest = BACK_OFF_SECONDS
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(failures, 10)))
+            await asyncio.sleep(back_off(failures, BACK_OFF_SECONDS))
             failures += 1

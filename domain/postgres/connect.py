@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -38,6 +39,13 @@ WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 
 
 FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What a connection may raise when the server goes away. asyncpg 0.32 raises InternalClientError after a kill."""
+
+
+def back_off(tries: int, between: tuple[float, float]) -> float:
+    """Seconds to wait after so many tries in vain, from the first of two to the last. Uneven, so that servers do not
+    come back in step."""
+    first, longest = between
+    return random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(tries, 10))
 
 
 class NotDurable(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest_asyncio
 
 from domain.log.append import Writer
@@ -12,14 +11,6 @@ from domain.postgres.connect import Connection
 from tests.conftest import Database
 from tests.ledger.sealing import SealedStore, sealed_store
 from tests.log.writing import writing
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database) -> AsyncIterator[Connection]:
-    """A superuser's session on the test's database."""
-    connection = await asyncpg.connect(database.admin_url)
-    yield connection
-    await connection.close()
 
 
 @pytest_asyncio.fixture

@@ -6,23 +6,13 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
 from domain.log.append import Writer
-from domain.postgres.connect import Connection
 from domain.postgres.embedded import EmbeddedPostgres
 from tests.conftest import Database
 from tests.log.writing import writing
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database) -> AsyncIterator[Connection]:
-    """A superuser's session on the test's database."""
-    connection = await asyncpg.connect(database.admin_url)
-    yield connection
-    await connection.close()
 
 
 @pytest_asyncio.fixture

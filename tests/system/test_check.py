@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,14 +24,6 @@ from tests.system.command import daysheet
 from tests.system.own_postgres import OwnPostgres
 
 PRIVATE, OPEN_TO_READ, OPEN_TO_WRITE = 0o700, 0o644, 0o777
-
-
-@pytest_asyncio.fixture
-async def admin(database: Database) -> AsyncIterator[Connection]:
-    """A superuser, who can do anything."""
-    connection = await asyncpg.connect(database.admin_url)
-    yield connection
-    await connection.close()
 
 
 @pytest_asyncio.fixture
