@@ -24,7 +24,7 @@ from typing import Final
 from domain.log import codec
 from domain.rules import commands
 from domain.rules.ids import AppointmentId, DoctorId
-from domain.vault.master import MasterKey, read_master_key
+from domain.vault.master import MasterKeys, read_master_keys
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
 from projections.board import DayBoard
@@ -53,7 +53,7 @@ async def run(postgres: Postgres, *, quick: bool) -> list[Row]:
         booked = await hospital.book(parts, DAY, await hospital.hire(parts, doctors), people)
         await _see_everyone(parts, booked)
     # Opened anew: all that it took to fill the hospital would be in the garbage collector's way, on both sides.
-    master = read_master_key(None, postgres.folder / "master.key", may_make=False)
+    master = read_master_keys(None, postgres.folder / "master.key", may_make=False)
     async with hospital.opened(postgres, "ours") as parts:
 
         async def opening() -> float:
@@ -94,7 +94,7 @@ async def _see_everyone(parts: Parts, booked: dict[DoctorId, list[AppointmentId]
     await hospital.at_once(see(doctor, appointments) for doctor, appointments in booked.items())
 
 
-async def _afresh(parts: Parts, master: MasterKey) -> tuple[Boards, Directory]:
+async def _afresh(parts: Parts, master: MasterKeys) -> tuple[Boards, Directory]:
     """That know nobody yet but the doctors."""
     facts = codec.facts()
     directory = Directory(parts.pool, Vault(parts.pool, master), facts)
@@ -105,7 +105,7 @@ async def _afresh(parts: Parts, master: MasterKey) -> tuple[Boards, Directory]:
 
 
 @asynccontextmanager
-async def _timeline(parts: Parts, master: MasterKey) -> AsyncIterator[tuple[Timeline, Encoder]]:
+async def _timeline(parts: Parts, master: MasterKeys) -> AsyncIterator[tuple[Timeline, Encoder]]:
     boards, directory = await _afresh(parts, master)
     encoder = Encoder(directory, parts.zone)
     timelines = Timelines(parts.pool, boards, directory, codec.facts())
@@ -128,7 +128,7 @@ def _places(timeline: Timeline, seed: int) -> list[int]:
     return [chance.choice(timeline.steps).sequence for _ in range(SEEKS)]
 
 
-async def _seeks(parts: Parts, master: MasterKey, seed: int) -> tuple[list[float], list[float]]:
+async def _seeks(parts: Parts, master: MasterKeys, seed: int) -> tuple[list[float], list[float]]:
     """Milliseconds of each, ours and the peer's, sorted."""
     ours: list[float] = []
     theirs: list[float] = []
@@ -149,7 +149,7 @@ async def _seeks(parts: Parts, master: MasterKey, seed: int) -> tuple[list[float
     return sorted(ours), sorted(theirs)
 
 
-async def _memory(parts: Parts, master: MasterKey) -> tuple[float, float, int]:
+async def _memory(parts: Parts, master: MasterKeys) -> tuple[float, float, int]:
     """(bytes kept, bytes reckoned with, events)"""
     async with _timeline(parts, master) as (timeline, encoder):
         events = len(timeline.steps)

@@ -53,7 +53,14 @@ EXPECTED: dict[str, Look] = {
     "replay-ended@1": ReplayEnded(date=DAY, first=12, last=340),
     "day-events-viewed@1": DayEventsViewed(date=DAY, after=12, up_to=340),
     "export-made@1": ExportMade(
-        date=DAY, sequence=340, doctor_id=DOCTOR, doctors=(DOCTOR,), department="Heart", public=True, format="ndjson"
+        date=DAY,
+        sequence=340,
+        doctor_id=DOCTOR,
+        doctors=(DOCTOR,),
+        department="Heart",
+        public=True,
+        format="ndjson",
+        names=True,
     ),
     "export-made@1 bare": ExportMade(date=DAY, sequence=340, format="csv"),
     "audit-viewed@1": AuditViewed(patient_id=PATIENT, date=DAY, actor="desk-2", format="fhir", records=7),

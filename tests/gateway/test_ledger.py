@@ -128,7 +128,5 @@ async def test_metrics_tell_who_seals_and_how_far(hospital: Server) -> None:
         sealed: f"{newest.size:.1f}",
         'daysheet_ledger_sealing{worker="0"}': "1.0",
         'daysheet_ledger_unsealed{log="event",worker="0"}': "0.0",
-        'daysheet_ledger_sealed{log="access",worker="0"}': "0.0",
-        'daysheet_ledger_unsealed{log="access",worker="0"}': "0.0",
         'daysheet_ledger_faults_total{worker="0"}': "0.0",
     }

@@ -321,7 +321,7 @@ async def test_what_keeps_it_from_starting_is_one_line(serve: ServerFactory, dat
     for port, line in zip(ports, lines, strict=False):
         assert line == f"daysheet: cannot listen on 127.0.0.1:{port}: Address already in use"
     assert lines[3] == f"daysheet: this store keeps its dates in {TIMEZONE}, not in Asia/Tokyo"
-    assert f"--workers {MOST_WORKERS} may need {MOST_WORKERS * 9} connections to PostgreSQL, which grants " in lines[4]
+    assert f"--workers {MOST_WORKERS} may need {MOST_WORKERS * 10} connections to PostgreSQL, which grants " in lines[4]
 
 
 async def test_of_two_that_start_at_once_on_a_port_one_gets_it(serve: ServerFactory) -> None:
