@@ -33,7 +33,7 @@ class _Readings(Collector):
         yield self._gauge("applied_position", "The newest event that boards show.", parts.projector.position)
         yield self._gauge("boards_loaded", "Dates in memory.", sum(1 for _ in parts.boards.loaded()))
         yield self._gauge("monitors", "WebSocket connections.", len(monitors))
-        yield self._gauge("replays", "Of those, how many are shown a date's past.", self._app[REPLAYS].under_way)
+        yield self._gauge("replays", "Of those, how many are played a date's past.", self._app[REPLAYS].playing)
         yield self._gauge("looks_waiting", "Looks at patient data that wait to be recorded.", parts.audit.waiting)
         yield self._counter("looks_lost", "Looks at patient data that there was no room to keep.", parts.audit.lost)
         yield self._counter("board_proofs", "Boards compared with the log.", prover.proofs)

@@ -46,8 +46,7 @@ class Encoder:
         self._directory, self._zone = directory, zone
 
     def time(self, at: datetime) -> str:
-        """RFC 3339 in the hospital's zone, to the second."""
-        return at.astimezone(self._zone).isoformat(timespec="seconds")
+        return time_in(self._zone, at)
 
     def day(self, board: DayBoard, now: datetime, view: View = EVERYBODY) -> bytes:
         """A shapes.Day or PublicDay, or for one doctor a DoctorDay or PublicDoctorDay, in one piece."""
@@ -225,3 +224,8 @@ def _split_position(queue: bytes) -> tuple[bytes, bytes]:
 def checked_in(clinic: Clinic) -> int:
     """How many of those listed have a queue entry, whatever came after."""
     return sum([entry.state.stage is not None for entry in clinic.list_up()])
+
+
+def time_in(zone: ZoneInfo, at: datetime) -> str:
+    """RFC 3339 in the hospital's zone, to the second."""
+    return at.astimezone(zone).isoformat(timespec="seconds")

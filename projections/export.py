@@ -190,8 +190,8 @@ def _exported(told: Told, proof: EventProof | None) -> ExportedEvent:
         command=meta.command,
         command_id=meta.command_id,
         correlation_id=meta.correlation_id,
-        recorded_at_utc=_exactly(row.recorded_at),
-        effective_at_utc=_exactly(meta.effective_at),
+        recorded_at_utc=exactly(row.recorded_at),
+        effective_at_utc=exactly(meta.effective_at),
         stored=StoredRow(
             type=row.topic, day=row.day, subject=row.subject, meta=row.meta.decode(), data=row.state.decode()
         ),
@@ -207,7 +207,7 @@ def _line(said: msgspec.Struct) -> bytes:
     return _encode(said) + b"\n"
 
 
-def _exactly(at: datetime) -> str:
+def exactly(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

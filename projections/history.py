@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -72,7 +72,7 @@ class History:
             reason=self._reason(fact, patient_id),
             doctor_id=clinic_of(fact.originator_id)[0],
             appointment_id=appointment_id,
-            data=self._data(fact),
+            data=data_of(fact, self._encoder.time),
         )
         return Told(row, record, patient_id)
 
@@ -83,18 +83,21 @@ class History:
             return self._vault.open_text(patient_id, Sealed(reason)) if patient_id is not None else None
         return reason
 
-    def _data(self, fact: Event) -> dict[str, Any]:
-        told = {name: getattr(fact, name) for name in fact.__struct_fields__ if name not in _TOLD_BESIDE}
-        data: dict[str, Any] = self._on_the_wire(msgspec.to_builtins(told, builtin_types=(datetime,)))
-        return data
 
-    def _on_the_wire(self, told: Any) -> Any:
-        match told:
-            case dict():
-                return {key: self._on_the_wire(value) for key, value in told.items()}
-            case list() | tuple():
-                return [self._on_the_wire(value) for value in told]
-            case datetime():
-                return self._encoder.time(told)
-            case _:
-                return told
+def data_of(fact: Event, time: Callable[[datetime], str]) -> dict[str, Any]:
+    """What an event's type tells beside, as JSON; `time` writes times."""
+    told = {name: getattr(fact, name) for name in fact.__struct_fields__ if name not in _TOLD_BESIDE}
+    data: dict[str, Any] = _on_the_wire(msgspec.to_builtins(told, builtin_types=(datetime,)), time)
+    return data
+
+
+def _on_the_wire(told: Any, time: Callable[[datetime], str]) -> Any:
+    match told:
+        case dict():
+            return {key: _on_the_wire(value, time) for key, value in told.items()}
+        case list() | tuple():
+            return [_on_the_wire(value, time) for value in told]
+        case datetime():
+            return time(told)
+        case _:
+            return told

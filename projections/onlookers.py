@@ -339,9 +339,13 @@ def _positions(look: looks.BoardLook, end: looks.Look | None) -> tuple[int, int]
             return look.sequence, end.sequence
         case looks.SubscriptionStarted(), _:
             return look.sequence, FOR_EVER
-        case looks.ReplayStarted(), looks.ReplayEnded():
+        case looks.ReplayStarted(by="recorded"), looks.ReplayEnded():
             return end.first, end.last
-        case ((looks.ReplayStarted() | looks.ExportMade()), _):
+        case looks.ReplayStarted(), looks.ReplayEnded():  # By effective time a board is none that the log ever had:
+            return 0, end.last  # it shows some of all that happened up to there.
+        case looks.ReplayStarted(), _:
+            return 0, FOR_EVER
+        case ((looks.BoardViewed(by="effective") | looks.ExportMade()), _):
             return 0, look.sequence
         case _:
             return look.sequence, look.sequence

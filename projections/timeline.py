@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
@@ -96,6 +96,8 @@ class Timeline:
         self._newest_of: dict[str, int] = {}
         self._keyframes: dict[int, DayBoard] = {0: DayBoard(day)}
         self._lent: WeakSet[DayBoard] = WeakSet()
+        self.person_changed: set[Callable[[], None]] = set()
+        """Called when somebody looks different: what was shown of it last is not to stay."""
         self._going = asyncio.Lock()
 
     @property
@@ -201,6 +203,8 @@ class Timeline:
         if patient_id in self.patients:
             for board in (*self._keyframes.values(), *self._lent):
                 board.person_looks_different(patient_id)
+            for tell in self.person_changed:
+                tell()
 
     def doctor_looks_different(self, doctor_id: DoctorId) -> None:
         for board in (*self._keyframes.values(), *self._lent):

@@ -19,6 +19,8 @@ import msgspec
 from domain.rules.ids import AppointmentId, DoctorId, PatientId
 
 Format = Literal["json", "csv", "fhir"]
+By = Literal["recorded", "effective"]
+"""The order in which a past is told: see projections/timeline.py."""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,9 +77,10 @@ class BoardLook(Look, frozen=True, kw_only=True):
 
 
 class BoardViewed(BoardLook, frozen=True, kw_only=True):
-    """Once, as it was at `sequence`."""
+    """Once, as it was at `sequence`; by effective time, with some of what the log had up to there."""
 
     TOPIC: ClassVar[str] = "board-viewed"
+    by: By = "recorded"
 
 
 class SubscriptionStarted(BoardLook, frozen=True, kw_only=True):
@@ -96,9 +99,10 @@ class SubscriptionEnded(Look, frozen=True, kw_only=True):
 
 
 class ReplayStarted(BoardLook, frozen=True, kw_only=True):
-    """A past day step by step, up to `sequence`."""
+    """A past day step by step. `sequence`: where the log stood; a day may go on while it is replayed."""
 
     TOPIC: ClassVar[str] = "replay-started"
+    by: By = "recorded"
 
 
 class ReplayEnded(Look, frozen=True, kw_only=True):

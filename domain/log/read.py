@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -50,6 +50,7 @@ _BOOKINGS: Final = f"""
 SELECT {COLUMNS} FROM daysheet.event e WHERE e.subject = ANY($1) AND e.type LIKE 'appointment-booked@%'
 """
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM daysheet.event"
+_RECORDED_AT: Final = "SELECT recorded_at FROM daysheet.event WHERE position = $1"
 _STREAM_OF: Final = """
 SELECT stream FROM daysheet.event
 WHERE subject = $1 AND day IS NOT NULL AND split_part(stream, '/', 2) <> $1::text ORDER BY position DESC LIMIT 1
@@ -120,6 +121,18 @@ async def bookings(pool: Pool, appointments: Sequence[UUID]) -> list[Recorded]:
 async def head(pool: Pool) -> int:
     """The newest position; 0 for an empty log."""
     return int(await pool.fetchval(_HEAD))
+
+
+async def position_at(pool: Pool, at: datetime) -> int:
+    """The last event recorded by then; 0 where there is none. Times never run backwards, so it is found by halving."""
+    low, high = 0, await head(pool)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if await pool.fetchval(_RECORDED_AT, middle) <= at:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 async def stream_of(pool: Pool, subject: UUID) -> str | None:

@@ -10,6 +10,7 @@ import structlog
 from cyclopts import App
 
 from gateway.cli import check, checkpoint, export, key, migrate, privacy, proof, replay, serve, verify, watch
+from gateway.cli.failing import fail
 
 app = App(
     name="daysheet",
@@ -50,4 +51,7 @@ def _log_to_stderr() -> None:
 
 def main() -> None:
     _log_to_stderr()
-    app()
+    try:
+        app(exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        fail(" ".join(str(error).split()), code=2)

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from gateway.cli.failing import fail
 from gateway.client import Unaskable
-from gateway.client.link import server_address
+from gateway.client.link import server_address, unreachable
 from gateway.rest.export import Format
 from gateway.wholefile import written_whole
 
@@ -59,6 +59,8 @@ def export(
     url
         The server's.
     """
+    if to is not None and to.is_dir():
+        fail(f"{to} is a folder: say which file")
     asked = {"format": format_} | ({"names": "true"} if names else {})
     # Whoever ends it, nothing half-written is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -69,7 +71,9 @@ def export(
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # such as `| head`, which has seen enough; what is left to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ExportFailed, Unaskable, OSError) as error:
+    except OSError as error:
+        fail(f"{to or 'the export'} cannot be written: {error.strerror or error}")
+    except (ExportFailed, Unaskable) as error:
         fail(error)
 
 
@@ -87,7 +91,7 @@ async def _fetch(url: str, date: datetime.date, asked: dict[str, str], out: IO[b
     except aiohttp.ClientPayloadError:
         raise ExportFailed("the server cut it off: what has come is not whole") from None
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise ExportFailed(f"{url} does not answer: {error or 'it is silent'}") from None
+        raise ExportFailed(unreachable(address, error)) from None
 
 
 def _detail(body: bytes) -> str:

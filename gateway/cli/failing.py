@@ -32,7 +32,7 @@ EXPECTED: Final = (
 """What may stand in the way of any command that needs the store. Its text says what to do."""
 
 
-def fail(error: BaseException, errors: TextIO | None = None, *, code: int = 1) -> NoReturn:
+def fail(error: BaseException | str, errors: TextIO | None = None, *, code: int = 1) -> NoReturn:
     print(f"{FAILS}{error or type(error).__name__}", file=errors or sys.stderr)
     sys.exit(code)
 

@@ -120,6 +120,7 @@ def export(file: Path, /, *, key: str | None = None) -> None:
     print(f"{proven.events} events, proven by the checkpoint of {proven.size}, signed by {proven.key}")
     if proven.without_proof:
         print(f"{proven.without_proof} of them are newer than the checkpoint, and not proven")
+    print("that no event of the date is missing is not proven by a file: `daysheet verify` looks at the whole log")
     if key is None:
         print("whose key that is, is not proven: compare it with one that is known, or say --key")
 

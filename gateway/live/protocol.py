@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -97,6 +98,17 @@ class Misunderstood(Exception):
 _TYPES: Final[dict[str, Any]] = {kind.__struct_config__.tag: kind for kind in get_args(Message)}
 
 
+_PLACE: Final = "a time with its offset, such as 2025-11-17T09:15:00+05:30, or a sequence"
+_WHAT: Final = {
+    "speed": f"`speed` is {SLOWEST} to {FASTEST}, or 0",
+    "by": "`by` is `recorded` or `effective`",
+    "from": f"`from` is {_PLACE}",
+    "to": f"`to` is {_PLACE}",
+}
+_KEY: Final = re.compile(r"`\$\.(\w+)")
+"""What msgspec says is wrong, in its own words."""
+
+
 def parse(text: bytes) -> Message:
     """Raises Misunderstood."""
     try:
@@ -115,9 +127,10 @@ def parse(text: bytes) -> Message:
     try:
         message: Message = msgspec.convert(told, _TYPES[action])
     except msgspec.ValidationError as error:
-        raise Misunderstood("invalid_message", str(error)) from None
+        key = _KEY.search(str(error))
+        raise Misunderstood("invalid_message", _WHAT.get(key[1], str(error)) if key else str(error)) from None
     if isinstance(message, Replay | Play) and message.speed is not None and 0 < message.speed < SLOWEST:
-        raise Misunderstood("invalid_message", f"`speed` is {SLOWEST} to {FASTEST}, or 0")
+        raise Misunderstood("invalid_message", _WHAT["speed"])
     return message
 
 

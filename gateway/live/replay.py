@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from gateway.parts import Parts
 
 REPLAYS_AT_ONCE: Final = 32
-"""In one process: each has a board of its own, as large as one that is watched."""
+"""So many play in one process. One that stands still takes nobody's place."""
+LOOK_SECONDS: Final = 1.0
+"""By effective time, what is entered late may belong to what comes next: so often it is looked for."""
 SEEKS_WAITING: Final = 16
 """Of seeks that come faster than they can be answered, only the newest are."""
 SEQUENCE_SECONDS: Final = 2.0
@@ -52,12 +54,12 @@ class Replays:
     """Those of one process. All of them together make one frame at a time, and live monitors come in between."""
 
     def __init__(self) -> None:
-        self.under_way = 0
+        self.playing = 0
         self.turn = asyncio.Lock()
 
 
 class Replay:
-    """Begins by being made, which raises TooManySubscriptions; whoever makes one says `end`.
+    """Begins by being made; whoever makes one says `end`. That, `play` and `seek` raise TooManySubscriptions.
 
     `over`: it has ended, perhaps by itself. `state_bytes`: the largest frame that was sent.
     """
@@ -71,10 +73,9 @@ class Replay:
         doctor_id: DoctorId | None,
         viewer: Viewer,
     ) -> None:
-        if replays.under_way >= REPLAYS_AT_ONCE:
-            raise TooManySubscriptions
-        replays.under_way += 1
         self._parts, self._replays, self._wire = parts, replays, wire
+        self._has_place = False
+        self._take_place()
         self._date, self._by, self._doctor_id = asked.date, asked.by or "recorded", doctor_id
         self._stream = clinic_stream(doctor_id, asked.date) if doctor_id is not None else None
         self._view = View(doctor_id=doctor_id)
@@ -85,6 +86,8 @@ class Replay:
         """The client was told that this is the end."""
         self._seeks: deque[Place] = deque([START if asked.from_ is None else asked.from_], maxlen=SEEKS_WAITING)
         self._steered = asyncio.Event()
+        self._outdated = False
+        """Somebody who may be shown looks different now, or is erased."""
 
         self._board: DayBoard | None = None
         self._number = 0
@@ -102,37 +105,53 @@ class Replay:
         """When what comes next was, while that is waited for: until then the replay's time goes on."""
         self.state_bytes = 0
         self.over = False
-        started = ReplayStarted(date=asked.date, sequence=parts.projector.position, doctor_id=doctor_id)
+        started = ReplayStarted(date=asked.date, sequence=parts.projector.position, doctor_id=doctor_id, by=self._by)
         self._watch = parts.audit.began(viewer, started)
         self._lowest = self._highest = 0
         """Of the states that were shown."""
         self._task = asyncio.create_task(self._run())
 
     def end(self) -> None:
-        self._give_up_place()
+        self._finish()
         self._task.cancel()
 
-    def _give_up_place(self) -> None:
+    def _finish(self) -> None:
+        self._give_up_place()
         if not self.over:
             self.over = True
-            self._replays.under_way -= 1
             self._watch.ended(ReplayEnded(date=self._date, first=self._lowest, last=self._highest))
+
+    def _take_place(self) -> None:
+        if not self._has_place:
+            if self._replays.playing >= REPLAYS_AT_ONCE:
+                raise TooManySubscriptions
+            self._replays.playing += 1
+            self._has_place = True
+
+    def _give_up_place(self) -> None:
+        if self._has_place:
+            self._replays.playing -= 1
+            self._has_place = False
 
     # --- steering --------------------------------------------------------------------------------
 
     def pause(self) -> None:
         self._moment, self._since = self._now(), self._clock()
         self._playing = False
+        self._give_up_place()
         self._steered.set()
 
     def play(self, speed: float | None) -> None:
         """`speed`: None for the last one."""
+        self._take_place()
         self._moment, self._since = self._now(), self._clock()
         self._speed = self._speed if speed is None else speed
         self._playing, self._at_end = True, False
         self._steered.set()
 
     def seek(self, place: Place) -> None:
+        if self._playing:
+            self._take_place()
         self._seeks.append(place)
         self._steered.set()
 
@@ -141,8 +160,12 @@ class Replay:
     async def _run(self) -> None:
         try:
             async with self._parts.timelines.opened(self._date, self._by) as timeline:
-                while True:
-                    await self._go_on(timeline)
+                timeline.person_changed.add(self._person_changed)
+                try:
+                    while True:
+                        await self._go_on(timeline)
+                finally:
+                    timeline.person_changed.discard(self._person_changed)
         except Gone:
             pass
         except Misunderstood as nowhere:
@@ -153,28 +176,48 @@ class Replay:
             log.exception("replay_failed", date=str(self._date))
             self._wire.answer(Error(code="unavailable", message="this date's past cannot be shown"))
         finally:
-            self._give_up_place()
+            self._finish()
+
+    def _person_changed(self) -> None:
+        self._outdated = True
+        self._steered.set()
 
     async def _go_on(self, timeline: Timeline) -> None:
         """Do the next thing there is to do, or wait until there is one."""
         self._steered.clear()
         if self._seeks:
             await self._seek(timeline, self._seeks.popleft())
+        elif self._outdated:
+            await self._show_again(timeline)
         elif not self._playing or self._at_end:
             await self._steered.wait()
-        elif self._version != timeline.version:
-            # By effective time, something came in before this place, and belongs into what is shown.
-            await self._jump(timeline, self._last.sequence if self._last is not None else START, self._moment)
+        elif await self._is_another(timeline):
+            # By effective time, something came in among what was known, perhaps before this place.
+            await self._jump(timeline, self._here(), self._moment)
         elif (number := self._next(timeline)) is None:
             await self._look_for_more(timeline)
         elif (seconds := self._seconds_until(timeline.steps[number])) > 0:
             self._awaited = timeline.steps[number].at
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(min(seconds, LOOK_SECONDS) if self._by == "effective" else seconds):
                     await self._steered.wait()
             self._awaited = None
         else:
             await self._step(timeline, number)
+
+    async def _is_another(self, timeline: Timeline) -> bool:
+        if self._by == "effective":
+            await self._parts.timelines.catch_up(timeline)
+        return self._version != timeline.version
+
+    def _here(self) -> Place:
+        return self._last.sequence if self._last is not None else START
+
+    async def _show_again(self, timeline: Timeline) -> None:
+        """The same place, with people as they are registered now."""
+        was_at_end = self._at_end
+        await self._jump(timeline, self._here(), self._now())
+        self._at_end = was_at_end and not self._steered.is_set()
 
     async def _seek(self, timeline: Timeline, place: Place) -> None:
         if isinstance(place, int):
@@ -186,14 +229,13 @@ class Replay:
                 return
         else:
             place = max(NO_TIME, min(meant(place), self._parts.now()))
-        is_new = isinstance(place, int) and place > timeline.read_up_to
-        if is_new or timeline.number_at(place) == len(timeline.steps):
-            await self._parts.timelines.catch_up(timeline)
+        await self._parts.timelines.catch_up(timeline)
         await self._jump(timeline, place, place if isinstance(place, datetime) else None)
 
     async def _jump(self, timeline: Timeline, place: Place, moment: datetime | None) -> None:
         """Be there, and show it. `moment`: None for the time of what happened there last."""
         async with self._replays.turn:
+            self._outdated = False
             self._number, self._board = await timeline.board_at(place)
             # No await from here until the frame is made.
             self._version, self._at_end = timeline.version, False
@@ -231,6 +273,7 @@ class Replay:
         await self._parts.timelines.catch_up(timeline)
         if not self._steered.is_set() and self._version == timeline.version and self._next(timeline) is None:
             self._at_end = True
+            self._give_up_place()
             self._wire.say(ReplayEnd())
             await self._wire.drained()
 

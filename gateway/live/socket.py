@@ -86,6 +86,9 @@ class Connection:
             await self._do(parse(text), monitor)
         except Misunderstood as misunderstood:
             self._reply(misunderstood.error)
+        except TooManySubscriptions:
+            too_many = f"{REPLAYS_AT_ONCE} replays are playing: try again when one has paused, or ended"
+            self._reply(Error(code="too_many_subscriptions", message=too_many))
 
     async def _do(self, message: Message, monitor: Monitor) -> None:
         match message:
@@ -124,11 +127,7 @@ class Connection:
 
     def _begin_replay(self, message: protocol.Replay) -> None:
         self._end_replay()
-        try:
-            self._replay = Replay(self._parts, self._replays, self._wire, message, self._doctor_id, self._viewer)
-        except TooManySubscriptions:
-            too_many = f"{REPLAYS_AT_ONCE} replays are under way: wait until one has ended"
-            self._reply(Error(code="too_many_subscriptions", message=too_many))
+        self._replay = Replay(self._parts, self._replays, self._wire, message, self._doctor_id, self._viewer)
 
     def _replaying(self) -> Replay:
         """Raises Misunderstood."""

@@ -51,8 +51,9 @@ async def day_export(parts: Parts, request: web.Request) -> web.StreamResponse:
     export = parts.export
     pages = export.ndjson(day, made_at=parts.now()) if wanted == "ndjson" else export.csv(day, names=names)
     with _turn(request):
-        look = ExportMade(date=day, sequence=parts.projector.position, format=wanted, names=names)
-        await parts.audit.looked(viewer(request), look)
+        if request.method != hdrs.METH_HEAD:
+            look = ExportMade(date=day, sequence=parts.projector.position, format=wanted, names=names)
+            await parts.audit.looked(viewer(request), look)
         return await _answer(request, f"daysheet-{day.isoformat()}.{wanted}", MEDIA_TYPES[wanted], pages)
 
 

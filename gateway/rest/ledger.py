@@ -125,7 +125,9 @@ async def _asked(parts: Parts, request: web.Request, **known: type) -> tuple[dic
 async def _not_sealed(parts: Parts, log: Log) -> Problem:
     newest = await read.newest(parts.pool, log)
     sealed = newest.size if newest else 0
-    return Problem(404, "not_sealed", f"no checkpoint of that size; the newest has {sealed}", sealed=sealed)
+    return Problem(
+        404, "not_sealed", f"no checkpoint covers that, or has that size; the newest has {sealed}", sealed=sealed
+    )
 
 
 def _encoded(hash_: bytes) -> str:

@@ -156,7 +156,7 @@ async def queue(parts: Parts, request: web.Request) -> web.Response:
         body = b"".join(snapshot_pieces(parts, board, view))
     else:
         sequence, body = await _as_it_was(parts, day, by, place, view)
-    look = BoardViewed(date=day, sequence=sequence, doctor_id=doctor_id)
+    look = BoardViewed(date=day, sequence=sequence, doctor_id=doctor_id, by=by)
     await parts.audit.looked(viewer(request), look)
     return web.Response(body=body, content_type="application/json")
 
@@ -176,15 +176,19 @@ async def _place(parts: Parts, values: dict[str, Any]) -> Place | None:
 async def _as_it_was(
     parts: Parts, day: datetime.date, by: shapes.By, place: Place | None, view: View
 ) -> tuple[int, bytes]:
-    """The newest sequence in it, and the envelope; its `timestamp` is the time that was asked for, or that of the
-    last event in it."""
+    """Up to where in the log, and the envelope; its `timestamp` is the time that was asked for, or that of the last
+    event in it."""
+    position = place if isinstance(place, int) else await read.position_at(parts.pool, place or parts.now())
     async with parts.timelines.opened(day, by) as timeline:
         number, board = await timeline.board_at(END if place is None else place)
+        # No await from here on: see Timeline.board_at.
         moment = place if isinstance(place, datetime.datetime) else parts.now()
-        if isinstance(place, int):
-            moment = timeline.steps[number - 1].at if number else moment
-            if by == "recorded":
-                fold_people(board, parts.directory, place)
-        sequence = timeline.sequence(board, view.doctor_id)
+        if isinstance(place, int) and number:
+            moment = timeline.steps[number - 1].at
+        shown = sequence = timeline.sequence(board, view.doctor_id)
+        if by == "recorded":
+            fold_people(board, parts.directory, position)
+            shown, newest = position, view.sequence(board, parts.directory.doctors)
+            sequence = newest if newest <= position else 0  # One doctor alone may have been registered since.
         begins, blocks, ends = parts.encoder.day_blocks(board, moment, view)
-        return sequence, b"".join((snapshot_head(parts, sequence), begins, b",".join(blocks), ends, b"}"))
+        return shown, b"".join((snapshot_head(parts, sequence), begins, b",".join(blocks), ends, b"}"))

@@ -37,17 +37,34 @@ EXPECTED: dict[str, Look] = {
     "patients-searched@1 nobody": PatientsSearched(patients=()),
     "history-viewed@1": HistoryViewed(appointment_id=APPOINTMENT),
     "board-viewed@1": BoardViewed(
-        date=DAY, sequence=340, doctor_id=DOCTOR, doctors=(DOCTOR,), department="Heart", public=True
+        date=DAY,
+        sequence=340,
+        doctor_id=DOCTOR,
+        doctors=(DOCTOR,),
+        department="Heart",
+        public=True,
+        by="effective",
     ),
     "board-viewed@1 bare": BoardViewed(date=DAY, sequence=340),
     "subscription-started@1": SubscriptionStarted(
-        date=DAY, sequence=340, doctor_id=DOCTOR, doctors=(DOCTOR,), department="Heart", public=True
+        date=DAY,
+        sequence=340,
+        doctor_id=DOCTOR,
+        doctors=(DOCTOR,),
+        department="Heart",
+        public=True,
     ),
     "subscription-started@1 bare": SubscriptionStarted(date=DAY, sequence=340),
     "subscription-started@1 nobody": SubscriptionStarted(date=DAY, sequence=340, doctors=()),
     "subscription-ended@1": SubscriptionEnded(date=DAY, sequence=512),
     "replay-started@1": ReplayStarted(
-        date=DAY, sequence=340, doctor_id=DOCTOR, doctors=(DOCTOR,), department="Heart", public=True
+        date=DAY,
+        sequence=340,
+        doctor_id=DOCTOR,
+        doctors=(DOCTOR,),
+        department="Heart",
+        public=True,
+        by="effective",
     ),
     "replay-started@1 bare": ReplayStarted(date=DAY, sequence=340),
     "replay-ended@1": ReplayEnded(date=DAY, first=12, last=340),

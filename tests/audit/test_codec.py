@@ -64,11 +64,11 @@ def test_every_field_of_every_look_is_in_its_golden_bytes_and_what_may_be_left_o
     look: type[Look],
 ) -> None:
     full = EXPECTED[type_of(look)]
-    optional = [field.name for field in msgspec.structs.fields(look) if not field.required]
-    assert [name for name in optional if not getattr(full, name)] == []
+    optional = {field.name: field.default for field in msgspec.structs.fields(look) if not field.required}
+    assert [name for name, default in optional.items() if getattr(full, name) == default] == []
     if optional:
         bare = EXPECTED[f"{type_of(look)} bare"]
-        assert [name for name in optional if getattr(bare, name)] == []
+        assert [name for name, default in optional.items() if getattr(bare, name) != default] == []
 
 
 def test_who_looked_and_when_is_stored_as_these_bytes() -> None:

@@ -299,6 +299,6 @@ async def test_what_is_in_the_way_of_the_command_is_said_in_a_line(hospital: Ser
     ended = await daysheet("export", "2020-01-01", "--names", "--url", hospital.url)
     assert ended.said == "daysheet: the server says 400: `names` is for csv: events hold no names"
     ended = await daysheet("export", "2020-01-01", "--url", "http://127.0.0.1:1")
-    assert ended.said.startswith("daysheet: http://127.0.0.1:1 does not answer: ")
+    assert ended.said.startswith("daysheet: 127.0.0.1:1 cannot be reached: ")
     ended = await daysheet("export", "2020-01-01", "--to", tmp_path / UNKNOWN / "day", "--url", hospital.url)
     assert "No such file or directory" in ended.said

@@ -87,6 +87,14 @@ def _cut_off(lines: Lines) -> None:
     lines.pop()
 
 
+def _of_another_date(lines: Lines) -> None:
+    lines[0]["date"] = "1999-12-31"
+
+
+def _after_the_end(lines: Lines) -> None:
+    lines.append(lines[2])
+
+
 def _another_root(lines: Lines) -> None:
     note = lines[0]["checkpoint"].split("\n")
     note[1] = str(int(note[1]) + 1)
@@ -102,6 +110,15 @@ CHANGES: dict[str, tuple[Callable[[Lines], None], str]] = {
     "recorded_at": (_with("recorded_at_utc", "2020-01-01T00:00:00.000000Z"), "is not what was signed"),
     "stream": (_with("stream", "clinic/elsewhere/2020-01-01"), "is not what was signed"),
     "version": (_with("version", 9), "is not what was signed"),
+    "what is read": (_with("type", "PatientCalled"), "`type` is not what was signed"),
+    "who": (_with("actor", "somebody"), "`actor` is not what was signed"),
+    "when": (_with("effective_at", "2020-01-01T00:00:00+05:30"), "`effective_at` is not what was signed"),
+    "when, exactly": (_with("effective_at_utc", "2020-01-01T00:00:00.000000Z"), "`effective_at_utc` is not"),
+    "whose": (_with("patient_id", "00000000-0000-4000-8000-000000000000"), "`patient_id` is not what was signed"),
+    "what": (_with("data", {"slot": 39}), "`data` is not what was signed"),
+    "by which command": (_with("command", "CallNext"), "`command` is not what was signed"),
+    "another date": (_of_another_date, "is one of"),
+    "after the end": (_after_the_end, "comes after the end"),
     "no proof": (_with("proof", None), "has no proof"),
     "no base64": (_with("proof", {"leaf_hash": "", "hashes": ["no base64!"]}), "cannot be read"),
     "no number": (_with("sequence", "three"), "line 3 is none of an export"),

@@ -445,24 +445,38 @@ async def _under_way(hospital: Server) -> int:
     return int(found[1])
 
 
-async def test_there_are_only_so_many_replays_at_once(hospital: Server, day: Past) -> None:
+async def test_only_so_many_replays_play_at_once_and_who_stands_still_takes_no_place(
+    hospital: Server, day: Past
+) -> None:
+    await day.morning()
+    waiting: Json = {"by": "effective", "speed": 1, "from": at(day.date, "08:00")}  # an hour before what comes next
     while await _under_way(hospital):  # noqa: ASYNC110 - of tests before this one; nobody tells
         await asyncio.sleep(0.01)
     async with AsyncExitStack() as stack:
         first, *others = [await stack.enter_async_context(hospital.monitor()) for _ in range(REPLAYS_AT_ONCE + 1)]
         for monitor in others:
-            assert (await _replay(monitor, day.date))["type"] == "snapshot"
-            await _to_the_end(monitor)
-            assert (await _replay(monitor, day.date))["type"] == "snapshot"  # in place of its own
+            assert (await _replay(monitor, day.date, **waiting))["type"] == "snapshot"
+            assert (await _replay(monitor, day.date, **waiting))["type"] == "snapshot"  # in place of its own
         assert await _under_way(hospital) == REPLAYS_AT_ONCE
         assert (await _replay(first, day.date))["code"] == "too_many_subscriptions"
         await first.send_json({"action": "subscribe", "date": day.date})
         assert (await _hear(first))["type"] == "snapshot"
-        await others[0].close()
-        await others[1].send_json({"action": "unsubscribe"})
-        while (answer := await _replay(first, day.date))["type"] == "error":  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
-        assert answer["type"] == "snapshot"
+        for leaves in ({"action": "pause"}, {"action": "unsubscribe"}, {"action": "play", "speed": 0}):
+            leaving = others.pop()
+            await leaving.send_json(leaves)
+            while (answer := await _replay(first, day.date, **waiting))["type"] == "error":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert answer["type"] == "snapshot"
+            if leaves["action"] == "pause":
+                await leaving.send_json({"action": "play"})
+                assert (await _hear(leaving))["code"] == "too_many_subscriptions"
+                await leaving.send_json({"action": "seek", "to": at(day.date, "12:00")})
+                assert (await _hear(leaving))["type"] == "snapshot"  # which is a single state
+            await first.send_json({"action": "unsubscribe"})
+            assert (await _hear(first))["type"] == "unsubscribed"
+            assert (await _replay(others[0], day.date, **waiting))["type"] == "snapshot"
+            refill = await stack.enter_async_context(hospital.monitor())
+            assert (await _replay(refill, day.date, **waiting))["type"] == "snapshot"
 
 
 # --- while the hospital goes on ------------------------------------------------------------------
@@ -516,7 +530,9 @@ async def test_a_late_entry_for_what_was_played_already_comes_with_a_snapshot(ho
         assert await _to_the_end(monitor) == []
 
 
-async def test_who_is_erased_is_gone_from_a_replay_with_its_next_frame(hospital: Server, day: Past) -> None:
+async def test_who_is_erased_is_gone_from_a_replay_at_once_also_from_one_that_stands_still(
+    hospital: Server, day: Past
+) -> None:
     doctor = await day.doctor()
     patient = await hospital.a_patient(name="Ottoline Featherstonehaugh", phone="+44 7700 900123")
     booked = await day.booked(doctor, patient=patient)
@@ -530,8 +546,10 @@ async def test_who_is_erased_is_gone_from_a_replay_with_its_next_frame(hospital:
         erased = await hospital.post(f"/patients/{patient}/erase", {"reason": "asked for it"})
         assert erased.status == 200
         for replaying in (monitor, other):
+            again = await _hear(replaying)
+            assert again["type"] == "snapshot"
             await replaying.send_json({"action": "play", "speed": 0})
-            rest = await _to_the_end(replaying)
+            rest = [again, *await _to_the_end(replaying)]
             await replaying.send_json({"action": "seek", "to": 0})
             rest += [await _hear(replaying), *await _to_the_end(replaying)]
             told = json.dumps(rest)
