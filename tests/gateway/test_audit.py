@@ -236,6 +236,39 @@ async def test_a_patient_who_moved_to_another_date_is_seen_there(hospital: Serve
     assert [one["date"] for one in await looks(hospital, patient_id=patient)] == [elsewhere]
 
 
+async def test_a_look_by_effective_time_names_whoever_it_can_have_shown(
+    hospital: Server, past: str, future: str
+) -> None:
+    _, patient, appointment = await booked(hospital, past)
+    away = await hospital.post(
+        f"/appointments/{appointment}/move",
+        {"date": future, "reason": "later", "effective_at": at(past, "12:00")},
+    )
+    assert away.status == 200, away
+    before = await hospital.get(f"/queue?date={past}&by=effective&at={at(past, '11:00').replace('+', '%2B')}")
+    assert appointment in str(before.body)  # it stood there then, though the log has moved on
+    seen = [
+        look["detail"]["by"] for look in await looks(hospital, patient_id=patient) if look["kind"] == "board-viewed"
+    ]
+    assert seen == ["effective"]
+
+
+async def test_a_replay_that_goes_on_may_show_whoever_comes_yet(hospital: Server) -> None:
+    today = await hospital.today()
+    doctor = await hospital.a_doctor()
+    await hospital.an_appointment(doctor)
+    async with hospital.monitor(doctor) as monitor:
+        await monitor.send_json({"action": "replay", "date": today, "speed": 0})
+        while (await monitor.receive_json())["type"] != "replay_end":
+            pass
+        patient = await hospital.a_patient()
+        appointment = await hospital.an_appointment(doctor, patient)
+        await monitor.send_json({"action": "play", "speed": 0})
+        assert appointment in str(await monitor.receive_json())
+        replays = [look for look in await looks(hospital, patient_id=patient) if look["kind"] == "replay"]
+        assert [look["detail"]["ended_at"] for look in replays] == [None]
+
+
 async def test_a_department_that_nobody_belongs_to_is_not_written_down(
     hospital: Server, module_database: Database, past: str
 ) -> None:

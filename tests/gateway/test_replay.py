@@ -445,6 +445,31 @@ async def _under_way(hospital: Server) -> int:
     return int(found[1])
 
 
+async def test_by_effective_time_a_seek_knows_what_was_entered_a_moment_ago(hospital: Server, day: Past) -> None:
+    doctor = await day.morning()
+    async with hospital.monitor() as monitor:
+        await _replay(monitor, day.date, by="effective", speed=1, **{"from": at(day.date, "09:30")})
+        late = await day.booked(doctor, "08:30")
+        await monitor.send_json({"action": "pause"})
+        await monitor.send_json({"action": "seek", "to": at(day.date, "08:45")})
+        while (told := await _hear(monitor))["replay"]["at"] != at(day.date, "08:45"):
+            assert told["type"] == "snapshot"  # of the place that it stood at, with what belongs before it
+        assert late in json.dumps(told)
+
+
+async def test_by_effective_time_a_late_entry_is_played_in_its_place(hospital: Server, day: Past) -> None:
+    doctor = await day.morning()
+    async with hospital.monitor() as monitor:
+        await _replay(monitor, day.date, by="effective", speed=1, **{"from": at(day.date, "09:30")})
+        late = await day.booked(doctor, "09:40")  # before what was known to come next, at 10:00
+        await monitor.send_json({"action": "play", "speed": 3600})
+        told = await _hear(monitor)
+        while told["type"] == "snapshot":
+            told = await _hear(monitor)
+        assert (told["replay"]["event"], told["replay"]["at"]) == ("AppointmentBooked", at(day.date, "09:40"))
+        assert late in json.dumps(told)
+
+
 async def test_only_so_many_replays_play_at_once_and_who_stands_still_takes_no_place(
     hospital: Server, day: Past
 ) -> None:
