@@ -20,11 +20,10 @@ from domain.postgres.connect import FAULTS, Connection, back_off, connect
 POLL_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (0.1, 5.0)
 
-_AFTER: Final = f"""
-SELECT {COLUMNS} FROM daysheet.event e WHERE e.position > $1 ORDER BY e.position LIMIT $2
+_FROM: Final = f"""
+SELECT {COLUMNS} FROM daysheet.event e WHERE e.position >= $1 ORDER BY e.position LIMIT $2 + 1
 """
-
-_META: Final = "SELECT meta FROM daysheet.event WHERE position = $1"
+"""With the last event that is known: what follows it only follows if that is still there, and the same."""
 
 log = structlog.get_logger()
 
@@ -61,11 +60,15 @@ class Follower:
                 connection = await connect(self._url)
                 connection.add_termination_listener(lambda *_: self._news.set())
                 await connection.add_listener("daysheet_event", lambda *_: self._news.set())
-                if last is not None and await connection.fetchval(_META, after) != last:
-                    raise LogReplaced(f"the log holds another event, or none, at position {after}")
                 while not connection.is_closed():
                     self._news.clear()  # before reading: news that comes meanwhile must wake again
-                    rows = await connection.fetch(_AFTER, after, PAGE_ROWS)
+                    rows = await connection.fetch(_FROM, after, PAGE_ROWS)
+                    if after:
+                        known = rows.pop(0) if rows and rows[0]["position"] == after else None
+                        if known is None or (last is not None and known["meta"] != last):
+                            raise LogReplaced(f"the log holds another event, or none, at position {after}")
+                        last = known["meta"]
+                    rows = rows[:PAGE_ROWS]
                     self.connected, failures = True, 0
                     if rows and (rows[0]["position"] != after + 1 or rows[-1]["position"] != after + len(rows)):
                         raise HoleInLog(f"after position {after} come {rows[0]['position']}..{rows[-1]['position']}")

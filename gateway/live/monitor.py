@@ -110,15 +110,14 @@ class Monitor:
         self.offer()
 
     def _started(self, message: Subscribe, view: View) -> SubscriptionStarted:
-        """For the record. A department that no doctor belongs to shows nothing, and may be anything at all that
-        somebody typed: it is not kept."""
+        """For the record. A department that no doctor belongs to may be anything at all that somebody typed, and is not
+        kept. A doctor may come to it yet: so for the record, it may show everybody."""
         known = view.department in {card.department for card in self._parts.directory.doctors.values()}
-        doctors = tuple(sorted(view.doctors)) if view.doctors is not None else None
         return SubscriptionStarted(
             date=message.date,
             sequence=self._parts.projector.position,
             doctor_id=view.doctor_id,
-            doctors=doctors if known or view.department is None else (),
+            doctors=tuple(sorted(view.doctors)) if view.doctors is not None else None,
             department=view.department if known else None,
             public=view.public,
         )

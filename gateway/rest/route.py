@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from domain.audit.looks import PatientViewed
+from domain.rules.ids import PatientId
 from domain.rules.refusals import Refusal
-from gateway.access import asker
+from gateway.access import asker, viewer
 from gateway.parts import PARTS, Parts
 from gateway.rest.answer import answer
 from gateway.rest.decode import command_from
@@ -47,4 +49,7 @@ class Route:
         assert self.command is not None
         who = asker(request)
         command = await command_from(request, self.command, self.path)
-        return await answer(parts, await parts.desk.handle(command, who))
+        done = await parts.desk.handle(command, who)
+        if done.receipt.kind == "patient" and not done.appended:  # It shows a patient, and no event says to whom.
+            await parts.audit.looked(viewer(request), PatientViewed(patient_id=PatientId(done.receipt.id)))
+        return await answer(parts, done)

@@ -200,6 +200,7 @@ async def test_whoever_watched_while_a_patient_stood_there_saw_them(hospital: Se
         (doctor, None, None, "full"),
         (None, some, None, "full"),
         (None, None, "Heart", "full"),
+        (None, None, None, "full"),  # of a department that had nobody: perhaps somebody came to it
     ]
     assert all(TIME.fullmatch(one["detail"]["started_at"]) for one in everywhere)
     assert all(TIME.fullmatch(one["detail"]["ended_at"]) for one in everywhere)
@@ -272,11 +273,14 @@ async def test_a_replay_that_goes_on_may_show_whoever_comes_yet(hospital: Server
 async def test_a_department_that_nobody_belongs_to_is_not_written_down(
     hospital: Server, module_database: Database, past: str
 ) -> None:
-    """It may be a name that somebody typed into the wrong field."""
+    """It may be a name that somebody typed into the wrong field. Or one that a doctor comes to while it is watched."""
+    doctor, patient, _ = await booked(hospital, past)
     async with watching(hospital, past, department="Thessalonia Brackenridge"):
-        pass
+        await hospital.call("PATCH", f"/doctors/{doctor}", {"department": "Thessalonia Brackenridge"})
     (watch,) = await looks(hospital, date=past)
-    assert (watch["detail"]["doctors"], watch["detail"]["department"]) == ([], None)
+    assert (watch["detail"]["doctors"], watch["detail"]["department"]) == (None, None)
+    assert [look["kind"] for look in await looks(hospital, patient_id=patient)] == ["subscription"]
+    await hospital.call("PATCH", f"/doctors/{doctor}", {"department": None})
 
 
 async def test_who_did_something_to_a_patient_saw_them_too(hospital: Server, past: str) -> None:
@@ -293,6 +297,22 @@ async def test_who_did_something_to_a_patient_saw_them_too(hospital: Server, pas
     assert {one["patient_id"] for one in done} == {patient}
     assert done[2]["detail"] == {"command": "CheckIn", "effective_at": at(past, "09:00")}
     assert done[3]["correlation_id"] == "shift-2"
+
+
+async def test_a_command_that_changes_nothing_and_shows_a_patient_is_a_look(hospital: Server) -> None:
+    keyed = {"Idempotency_Key": "seen-again"}
+    patient = (await hospital.post("/patients", {"name": "Asha Rao"}, **keyed)).body["id"]
+    assert await looks(hospital, patient_id=patient) == []
+    for method, path, body, headers in (
+        ("PATCH", f"/patients/{patient}", {}, {}),
+        ("PATCH", f"/patients/{patient}", {"name": "Asha Rao"}, {}),
+        ("POST", "/patients", {"name": "Asha Rao"}, keyed),
+    ):
+        answer = await hospital.call(method, path, body, **headers)
+        assert answer.body["name"] == "Asha Rao"
+    assert [look["kind"] for look in await looks(hospital, patient_id=patient)] == ["patient-viewed"] * 3
+    await hospital.call("PATCH", f"/patients/{patient}", {"name": "Asha Menon"})
+    assert len(await looks(hospital, patient_id=patient)) == 3  # an event says who did that
 
 
 async def test_asking_who_looked_is_looking(hospital: Server) -> None:
