@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import csv
-import io
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -24,6 +22,7 @@ from domain.log import read
 from domain.log.codec import EventMapper, read_meta
 from projections.history import History, Told
 from projections.shapes import EventProof, ExportedEvent, ExportEnd, ExportHead, StoredRow
+from projections.table import Cell, table
 from projections.times import DayTimes, Visit
 
 if TYPE_CHECKING:
@@ -55,8 +54,6 @@ COLUMNS: Final = (
     "patient_id",
 )
 NAME_COLUMN: Final = "patient_name"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell must not begin with: a spreadsheet would take it for something to work out."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -117,13 +114,13 @@ class Export:
         """A table (RFC 4180, UTF-8): COLUMNS, and with `names` who the patients are now. By doctor's code and slot."""
         visits = (await self._times(day)).standing()
         visits.sort(key=lambda visit: (self._code(visit), visit.state.slot, visit.appointment_id))
-        yield _table([(*COLUMNS, NAME_COLUMN) if names else COLUMNS])
+        yield table([(*COLUMNS, NAME_COLUMN) if names else COLUMNS])
         for first in range(0, len(visits), PAGE_ROWS):
             page = visits[first : first + PAGE_ROWS]
             booked = await self._booked_elsewhere(page)
             if names:
                 await self._directory.have([visit.patient_id for visit in page])
-            yield _table([self._row(visit, booked, names=names) for visit in page])
+            yield table([self._row(visit, booked, names=names) for visit in page])
 
     async def _times(self, day: date) -> DayTimes:
         times = DayTimes(day)
@@ -140,12 +137,12 @@ class Export:
         booked = await read.bookings(self._pool, came) if came else []
         return {row.subject: read_meta(row.meta).effective_at for row in booked}
 
-    def _row(self, visit: Visit, booked: dict[UUID, datetime], *, names: bool) -> list[object]:
+    def _row(self, visit: Visit, booked: dict[UUID, datetime], *, names: bool) -> list[Cell]:
         state, times = visit.state, visit.times
-        row: list[object] = [
-            visit.appointment_id,
-            _inert(self._code(visit)),
-            _inert(state.ticket),
+        row: list[Cell] = [
+            str(visit.appointment_id),
+            self._code(visit),
+            state.ticket,
             state.slot,
             state.status,
             state.priority,
@@ -157,11 +154,11 @@ class Export:
             self._time(state.completed_at),
             _minutes(visit.waiting()),
             _minutes(visit.consultation()),
-            visit.patient_id,
+            str(visit.patient_id),
         ]
         if names:
             person = self._directory.person(visit.patient_id)
-            row.append(_inert(person.details.name) if person is not None else None)
+            row.append(person.details.name if person is not None else None)
         return row
 
     def _code(self, visit: Visit) -> str:
@@ -209,17 +206,6 @@ def _line(said: msgspec.Struct) -> bytes:
 
 def exactly(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _table(rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _inert(text: str | None) -> str | None:
-    """What somebody typed, as a text in a spreadsheet, too."""
-    return f"'{text}" if text is not None and text.startswith(_FORMULA) else text
 
 
 def _minutes(span: timedelta | None) -> float | None:
