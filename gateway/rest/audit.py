@@ -21,7 +21,7 @@ from gateway.rest.decode import query
 from gateway.rest.problem import Problem
 from projections import shapes
 from projections.onlookers import Asked, AuditRecord, Place
-from projections.table import Cell
+from projections.table import Cell, table
 
 if TYPE_CHECKING:
     from gateway.parts import Parts
