@@ -32,7 +32,8 @@ from gateway.workers import CONNECTIONS
 if TYPE_CHECKING:
     from domain.log.identity import Identity
 
-KEY_FILES: Final = ("master.key", "ledger.key")
+KEY_FILES: Final = ("master.key", "master.key.retired", "ledger.key")
+"""Also what was retired: it opens every backup from before."""
 DISK_LOW_BYTES: Final = 5 * 2**30
 DISK_FULL_BYTES: Final = 2**30
 """A year of a busy hospital is a few gigabytes; PostgreSQL stops on a full disk, and needs some to start again."""
@@ -92,6 +93,8 @@ async def _database(
         yield await schema.others(app)
         yield schema.triggers(actual, wanted)
         yield schema.functions(actual, wanted)
+        yield schema.constraints(actual, wanted)
+        yield await schema.row_security(app)
         who = await identity.identity(app)
         yield _zone(who, settings)
         yield await _master_key(app, who, settings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import UNSET, structs
 
 from domain.desk.outcome import Receipt
+from domain.log import read
 from domain.log.append import VaultChange
 from domain.rules.commands import ChangeDoctor, ChangePatient, ErasePatient, RegisterDoctor, RegisterPatient
 from domain.rules.doctor import Doctor, DoctorDetails
+from domain.rules.events import PatientDetailsChanged, PatientRegistered
 from domain.rules.ids import DoctorId, PatientId, doctor_stream, patient_stream
 from domain.rules.patient import Patient
 from domain.rules.refusals import DoctorCodeTaken, MrnTaken, UnknownPatient
 from domain.vault.sealing import PatientDetails
+from domain.vault.unnamed import without
 
 if TYPE_CHECKING:
     from domain.desk.work import Work
 
-ERASED: Final = "[erased]"
 _CODE: Final = "doctor code"
 MRN: Final = "mrn"
 
@@ -121,25 +121,17 @@ async def erase_patient(work: Work, command: ErasePatient) -> Receipt:
     work.touch(stream)
     moment = work.moment()
     if not patient.erased:
-        await work.equipment.vault.fetch_keys([command.patient_id])
-        details = work.equipment.vault.open_details(command.patient_id, patient.details)
-        patient.erase(reason=_without(details, command.reason), at=moment.at)
+        known = await _all_details(work, command.patient_id)
+        patient.erase(reason=without(known, command.reason), at=moment.at)
         work.vault.append(VaultChange("forget", command.patient_id))
     return Receipt("patient", command.patient_id)
 
 
-def _without(details: PatientDetails | None, reason: str) -> str:
-    """The reason stays readable for ever, so it must not say who is forgotten."""
-    if details is None:
-        return reason
-    personal = {details.name, *details.name.split(), details.phone, details.mrn}
-    longest_first = sorted((_composed(text) for text in personal if text and len(text) > 1), key=len, reverse=True)
-    if not longest_first:
-        return reason
-    # In one go, or a name such as "Ed" would be found again in what stands for the one before.
-    return re.sub("|".join(map(re.escape, longest_first)), ERASED, _composed(reason), flags=re.IGNORECASE)
-
-
-def _composed(text: str) -> str:
-    """One way of writing an accent, of the two there are."""
-    return unicodedata.normalize("NFC", text)
+async def _all_details(work: Work, patient_id: PatientId) -> list[PatientDetails]:
+    """What was ever registered about this patient. None of it where the key is gone."""
+    vault, mapper = work.equipment.vault, work.equipment.mapper
+    await vault.fetch_keys([patient_id])
+    rows = await read.streams(work.equipment.pool, {patient_stream(patient_id): 0})
+    events = [mapper.to_domain_event(row) for row in rows]
+    told = [event.details for event in events if isinstance(event, PatientRegistered | PatientDetailsChanged)]
+    return [details for sealed in told if (details := vault.open_details(patient_id, sealed)) is not None]

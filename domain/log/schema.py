@@ -1,6 +1,7 @@
 """Is the database's schema what this release's migrations make, and can nobody do more to the record than they should?
 
-What they make is kept in schema.json: the digest of every function, every trigger, and every right of the app's role.
+What they make is kept in schema.json: the digest of every function, every trigger, constraint and index, and every
+right of the app's role.
 It is made by scripts/schema from a database that was just migrated, and a test holds it against one. So a database can
 be looked at by whoever may connect to it, and nothing has to be made anew beside it.
 """
@@ -40,6 +41,36 @@ FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
 WHERE relnamespace = 'daysheet'::regnamespace AND NOT tgisinternal
 UNION ALL
 SELECT tablename || '.' || rulename, definition FROM pg_rules WHERE schemaname = 'daysheet'
+ORDER BY 1
+"""
+# A constraint is named by its definition: its name says nothing, and two of one table's may be alike but for that.
+# NOT NULL is a constraint with a name since PostgreSQL 18 alone, so it is read from the column.
+_CONSTRAINTS: Final = """
+SELECT relname || ': ' || pg_get_constraintdef(k.oid) AS name, CASE WHEN convalidated THEN 'valid' ELSE 'not valid' END
+FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid
+WHERE relnamespace = 'daysheet'::regnamespace AND contype NOT IN ('n', 't')
+UNION ALL
+SELECT relname || '.' || attname || ': NOT NULL', CASE WHEN EXISTS (SELECT FROM pg_constraint
+        WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated)
+    THEN 'not valid' ELSE 'valid' END
+FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+WHERE relnamespace = 'daysheet'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND attnotnull
+  AND NOT attisdropped
+UNION ALL
+SELECT c.relname || '.' || i.relname || ': ' || pg_get_indexdef(i.oid),
+    CASE WHEN indisvalid AND indisready AND indislive THEN 'valid' ELSE 'not valid' END
+FROM pg_index x JOIN pg_class i ON i.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
+WHERE c.relnamespace = 'daysheet'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+_ROW_SECURITY: Final = """
+SELECT relname || ': row security is enabled' || CASE WHEN relforcerowsecurity THEN ', and forced' ELSE '' END AS done
+FROM pg_class WHERE relnamespace = 'daysheet'::regnamespace AND relrowsecurity
+UNION ALL
+SELECT relname || ': row security is forced' FROM pg_class
+WHERE relnamespace = 'daysheet'::regnamespace AND relforcerowsecurity AND NOT relrowsecurity
+UNION ALL
+SELECT relname || ': policy ' || polname FROM pg_policy JOIN pg_class c ON c.oid = polrelid
+WHERE relnamespace = 'daysheet'::regnamespace
 ORDER BY 1
 """
 # What the role may do, wherever it has that from: granted to it, to everybody, or to a role that it is a member of.
@@ -116,10 +147,12 @@ _TAMPERED: Final = (
 
 class Schema(msgspec.Struct, frozen=True):
     """Functions by signature, as a digest of all that decides what they do; triggers by table and name, with whether
-    they are enabled; what the app's role may do."""
+    they are enabled; constraints and indexes by table and definition, with whether they are valid; what the app's
+    role may do."""
 
     functions: dict[str, str]
     triggers: dict[str, str]
+    constraints: dict[str, str]
     rights: list[str]
 
 
@@ -133,6 +166,7 @@ async def found(connection: Connection) -> Schema:
     return Schema(
         functions=dict(map(_pair, await connection.fetch(_FUNCTIONS))),
         triggers=dict(map(_pair, await connection.fetch(_TRIGGERS))),
+        constraints=dict(sorted(map(_pair, await connection.fetch(_CONSTRAINTS)))),  # in no collation's order
         rights=[row["granted"] for row in await connection.fetch(_RIGHTS, APP_ROLE)],
     )
 
@@ -231,6 +265,24 @@ def functions(actual: Schema, wanted: Schema) -> Finding:
     if differences:
         return failure("functions", differences, _TAMPERED)
     return ok("functions", f"{len(actual.functions)}, each with the digest of this release")
+
+
+def constraints(actual: Schema, wanted: Schema) -> Finding:
+    differences = _differences(actual.constraints, wanted.constraints)
+    if differences:
+        return failure("constraints", differences, _TAMPERED)
+    return ok("constraints", f"{len(actual.constraints)} constraints and indexes, as migrated")
+
+
+async def row_security(connection: Connection) -> Finding:
+    """It is none of ours: a policy can hide an event from the app, with every row and every seal in place."""
+    done = [row["done"] for row in await connection.fetch(_ROW_SECURITY)]
+    if done:
+        advice = (
+            "find out who did this and when; then ALTER TABLE … DISABLE and NO FORCE ROW LEVEL SECURITY, DROP POLICY"
+        )
+        return failure("row security", _listed(done), advice)
+    return ok("row security", "none: every row is there for whoever may read the table")
 
 
 def _differences(actual: dict[str, str], wanted: dict[str, str]) -> str:

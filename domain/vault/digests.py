@@ -41,7 +41,7 @@ class Digests:
 
         `ana pet` asks for two words of a name; `+49 151` also for a number that begins with 49151.
         """
-        words = [word[:LONGEST_BEGINNING] for word in _plain(question).split()]
+        words = [word[:LONGEST_BEGINNING] for word in plain(question).split()]
         number = _number(question)[:LONGEST_BEGINNING]
         readings = [words, [number]] if number and words != [number] else [words]
         return [[_digest(self._search, word)[:TOKEN_BYTES] for word in reading] for reading in readings if reading]
@@ -52,11 +52,11 @@ def _digest(key: bytes, *parts: str) -> bytes:
 
 
 def _beginnings(details: PatientDetails) -> Iterator[str]:
-    words = _plain(details.name).split()[:WORDS_INDEXED]
+    words = plain(details.name).split()[:WORDS_INDEXED]
     if details.phone:
         words.append(_number(details.phone))
     if details.mrn:
-        words.append(_plain(details.mrn).strip())
+        words.append(plain(details.mrn).strip())
     for word in words:
         for length in range(1, min(len(word), LONGEST_BEGINNING) + 1):
             yield word[:length]
@@ -64,10 +64,10 @@ def _beginnings(details: PatientDetails) -> Iterator[str]:
 
 def _number(text: str) -> str:
     """Without the blanks, dashes and brackets that people put into numbers."""
-    return "".join(filter(str.isalnum, _plain(text)))
+    return "".join(filter(str.isalnum, plain(text)))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without letter case and accents: people search as they type."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

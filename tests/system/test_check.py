@@ -81,6 +81,33 @@ NEW_BODY = (
         ("DROP FUNCTION daysheet.finish_erasures", "functions", "finish_erasures() is missing"),
         ("CREATE FUNCTION daysheet.f() RETURNS int RETURN 1", "functions", "f() is none of ours"),
         ("CREATE FUNCTION daysheet.f() RETURNS int RETURN 1", "rights", "EXECUTE on function f()"),
+        (
+            "ALTER TABLE daysheet.event DROP CONSTRAINT event_stream_version_key",
+            "constraints",
+            "event: UNIQUE (stream, version) is missing",
+        ),
+        ("ALTER TABLE daysheet.event DROP CONSTRAINT event_pkey", "constraints", 'event: PRIMARY KEY ("position") is'),
+        (
+            "ALTER TABLE daysheet.tile DROP CONSTRAINT tile_level_check",
+            "constraints",
+            "tile: CHECK ((level >= 0)) is mi",
+        ),
+        ("ALTER TABLE daysheet.event ALTER data DROP NOT NULL", "constraints", "event.data: NOT NULL is missing"),
+        ("DROP INDEX daysheet.event_by_day", "constraints", "event.event_by_day: CREATE INDEX event_by_day ON "),
+        ("CREATE INDEX mine ON daysheet.event (type)", "constraints", "USING btree (type) is none of ours"),
+        (
+            "ALTER TABLE daysheet.event ADD CHECK (version < 9) NOT VALID",
+            "constraints",
+            "event: CHECK ((version < 9)) NOT VALID is none of ours",
+        ),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'daysheet.event_by_day'::regclass",
+            "constraints",
+            "is another (not valid)",
+        ),
+        ("ALTER TABLE daysheet.event ENABLE ROW LEVEL SECURITY", "row security", "event: row security is enabled"),
+        ("ALTER TABLE daysheet.tile FORCE ROW LEVEL SECURITY", "row security", "tile: row security is forced"),
+        ("CREATE POLICY hides ON daysheet.event USING (version > 1)", "row security", "event: policy hides"),
         ("GRANT UPDATE ON daysheet.event TO daysheet_app", "rights", "may too much: UPDATE on table event"),
         ("GRANT UPDATE (data) ON daysheet.event TO daysheet_app", "rights", "may too much: UPDATE on table event"),
         ("GRANT DELETE ON daysheet.patient_key TO PUBLIC", "rights", "may too much: DELETE on table patient_key"),
@@ -225,6 +252,9 @@ async def test_a_key_that_others_can_read_or_replace_is_a_failure(introduced: Da
     (introduced.folder / "ledger.key").write_text("of the ledger")
     with _mode(introduced.folder / "ledger.key", OPEN_TO_READ):
         assert _failed(await _looked(introduced)) == {"ledger.key"}
+    (introduced.folder / "master.key.retired").write_text("opens what was backed up before")
+    with _mode(introduced.folder / "master.key.retired", OPEN_TO_READ):
+        assert _failed(await _looked(introduced)) == {"master.key.retired"}
 
 
 async def test_a_key_that_is_gone_or_another_is_a_failure(introduced: Database) -> None:

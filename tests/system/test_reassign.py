@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -69,6 +70,20 @@ async def test_where_thirty_nine_of_forty_fit_nobody_moves_and_the_one_is_named(
     left = await block(there, ill)
     assert (left["appointments"], left["clinic"]["status"]) == ([], "closed")
     assert (await block(there, stands_in))["clinic"]["booked"] == 41
+
+
+async def test_the_reason_of_a_reassign_is_nowhere_open(two: Servers, database: Database) -> None:
+    """It is about those who are moved, and is kept with each of them, sealed."""
+    here, _ = two
+    today, ill, stands_in = await here.today(), await here.a_doctor(), await here.a_doctor()
+    await booked_today(two, ill, 3)
+    path, reason = f"/clinics/{ill}/{today}/reassign", "Xquirella must not see this doctor"
+    assert (await here.post(path, {"to_doctor_id": stands_in, "reason": reason})).status == 200
+    rows = await whole_record(database.admin_url)
+    (closed,) = of_type(rows, "clinic-closed")
+    assert json.loads(closed["data"]).get("reason") is None
+    assert all(json.loads(row["data"])["reason"] for row in of_type(rows, "appointment-moved-out"))
+    assert not [row for row in rows if b"Xquirella" in row["data"] + row["meta"]]
 
 
 async def test_two_reassigns_that_cross_lose_nobody_and_leave_nobody_in_two_lines(

@@ -215,7 +215,7 @@ async def test_erasing_twice_changes_nothing(parts: Parts) -> None:
         ("Dr. (Bob) [a-z]* O+Neil$", "Dr. (Bob) [a-z]* O+Neil$ wrote", "[erased] wrote"),
         ("(", "( asked (", "( asked ("),
         ("A.B C*D", "A.B asked, AxB did not, C*D signed", "[erased] asked, AxB did not, [erased] signed"),
-        ("Ed Erased Rase", "Erased Rase, called Ed", "[erased] [erased], call[erased] [erased]"),
+        ("Ed Erased Rase", "Erased Rase, called Ed", "[erased] [erased], called [erased]"),
         ("\\d+ \\1", "room 12: \\d+ was here", "room 12: [erased] was here"),
         ("Zo\u00eb \u00d8deg\u00e5rd", "Zoe\u0308 \u00d8DEGA\u030aRD asked", "[erased] asked"),
         ("李小龍", "李小龍要求", "[erased]要求"),
@@ -229,6 +229,17 @@ async def test_a_reason_that_names_the_patient_is_cleaned(parts: Parts, name: st
     (erased,) = [parts.desk.equipment.mapper.to_domain_event(row) for row in rows]
     assert isinstance(erased, PatientErased)
     assert erased.reason == kept
+
+
+async def test_a_former_name_phone_and_mrn_are_taken_out_as_well(parts: Parts) -> None:
+    patient = await _register(parts, **ROW)
+    await _ask(parts, commands.ChangePatient(patient_id=patient, name="Élodie O'Neill", phone=None, mrn="NEW-1"))
+    await _ask(parts, commands.ChangePatient(patient_id=patient, name="Nobody Special", mrn=None))
+    await _erase(parts, patient, "Ms ODEGARD (ElodieONeill), 479-0871234567, mrn 77z/4410 or new1: by letter")
+    rows = await read.streams(parts.pool, {patient_stream(patient): 3})
+    (erased,) = [parts.desk.equipment.mapper.to_domain_event(row) for row in rows]
+    assert isinstance(erased, PatientErased)
+    assert erased.reason == "Ms [erased] ([erased]), [erased], [erased] or [erased]: by letter"
 
 
 # --- undone --------------------------------------------------------------------------------------
