@@ -122,14 +122,14 @@ class RowCheck:
 
     async def _place(self, row: asyncpg.Record, sealed_at: SealedAt) -> None:
         position, candidate = row[0], self._candidate
-        stray = _Stray(row, position + self._shift, row[1] < self._latest)
+        stray = _Stray(row, position + self._shift, self._is_backdated(row))
         sealed = await sealed_at(stray.place)
         self._candidate = None
         if stray.place >= self._due and sealed and sealed in (UNKNOWN, self._hash(row, stray.place)):
             self._claim(stray.place)
             if stray.backdated:  # It was sealed like this: it came by another way than the append.
                 self._found.append(self._finding("backdated", position))
-            self._latest = max(self._latest, row[1])
+            self._see_time(row)
         elif position <= self._previous:  # Only without the primary key can two have one.
             self._found.append(self._finding("inserted", position))
         elif candidate is not None and await sealed_at(position + candidate) == self._hash(row, position + candidate):
@@ -186,10 +186,21 @@ class RowCheck:
             self._found.append(self._finding("deleted", expected, position - 1))
         elif position < expected:
             self._found.append(self._finding("inserted", position))
-        if row[1] < self._latest:
+        if self._is_backdated(row):
             self._found.append(self._finding("backdated", position))
-        self._latest, self._previous = max(self._latest, row[1]), max(self._previous, position)
-        self._beyond(self._hash(row, position))
+        hash_ = self._hash(row, position)
+        if not hash_:
+            self._found.append(self._finding("altered", position))
+        self._see_time(row)
+        self._previous = max(self._previous, position)
+        self._beyond(hash_ or UNKNOWN)
+
+    def _is_backdated(self, row: asyncpg.Record) -> bool:
+        return row[1] is not None and row[1] < self._latest
+
+    def _see_time(self, row: asyncpg.Record) -> None:
+        if row[1] is not None:
+            self._latest = max(self._latest, row[1])
 
     # --- what it comes to ------------------------------------------------------------------------
 

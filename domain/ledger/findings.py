@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
@@ -13,15 +13,20 @@ Word = Literal[
     "inserted",
     "swapped",
     "renumbered",
+    "unplaced",
     "cut",
     "leaves_rewritten",
     "tile_rewritten",
+    "tile_left_over",
     "seal_rewritten",
     "seal_deleted",
     "seals_cut",
     "other_key",
     "forged",
     "history_rewritten",
+    "not_checked",
+    "key_gone",
+    "store_rewritten",
 ]
 WORDS: Final[tuple[Word, ...]] = get_args(Word)
 
@@ -32,15 +37,20 @@ _SENTENCES: Final[dict[Word, str]] = {
     "inserted": "{rows}: stands where it was never appended",
     "swapped": "{log} {first} and {last}: stand in each other's place",
     "renumbered": "{rows}: moved here from {by:+} places away",
+    "unplaced": "{log}: rows without a position, {last} of them",
     "cut": "{rows}: the end of the record was cut off",
     "leaves_rewritten": "{sizes}: the stored leaves do not lead to the signed root",
     "tile_rewritten": "a tile over {rows}: not what the leaves make it",
+    "tile_left_over": "a tile over {rows}: no seal goes so far: the end was cut off, with its seals",
     "seal_rewritten": "{sizes}: the seal does not say what its own checkpoint says",
     "seal_deleted": "{sizes}: a seal is gone",
     "seals_cut": "{sizes}: seals were cut off, though the rows are there",
     "other_key": "{sizes}: signed with another key than the pinned one",
     "forged": "{sizes}: a signature that is none",
     "history_rewritten": "{sizes}: the record holds together, and is not the one that was signed then",
+    "not_checked": "{sizes}: no root can be computed there, as what it is made of is gone or rewritten",
+    "key_gone": "{log}: the pinned key is gone, though the log was sealed with it",
+    "store_rewritten": "the store's own row is gone, or names another store than the one that was sealed",
 }
 _IN_PAIRS: Final = frozenset({"swapped", "leaves_rewritten", "history_rewritten"})
 
@@ -68,20 +78,17 @@ class Finding:
         return f"{self.word}: {said}"
 
 
-def runs(found: Iterable[Finding]) -> Iterator[Finding]:
+def runs(found: Iterable[Finding]) -> list[Finding]:
     """The same, in order of place, and neighbours of one word as one."""
-    waiting: Finding | None = None
-    for one in sorted(found, key=lambda it: (it.log, it.first, it.last, it.word)):
-        if waiting is not None and _same_but_place(waiting, one) and one.first <= waiting.last + 1:
-            waiting = replace(waiting, last=max(waiting.last, one.last))
-            continue
-        if waiting is not None:
-            yield waiting
-        waiting = one
-    if waiting is not None:
-        yield waiting
+    of_one_kind: dict[Finding, list[Finding]] = {}
+    for one in sorted(found, key=_place):
+        runs = of_one_kind.setdefault(replace(one, first=0, last=0), [])
+        if runs and one.first <= runs[-1].last + 1 and one.word not in _IN_PAIRS:
+            runs[-1] = replace(runs[-1], last=max(runs[-1].last, one.last))
+        else:
+            runs.append(one)
+    return sorted((run for runs in of_one_kind.values() for run in runs), key=_place)
 
 
-def _same_but_place(one: Finding, other: Finding) -> bool:
-    same = replace(one, first=0, last=0) == replace(other, first=0, last=0)
-    return same and one.word not in _IN_PAIRS
+def _place(one: Finding) -> tuple[str, int, int, str]:
+    return one.log, one.first, one.last, one.word

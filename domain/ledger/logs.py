@@ -18,7 +18,7 @@ class Log:
     table: str
     channel: str
 
-    def origin(self, store_id: UUID) -> str:
+    def origin(self, store_id: UUID | str) -> str:
         """What names this log of this store in a checkpoint, and its key."""
         return f"daysheet/{store_id}/{self.name}"
 

@@ -100,7 +100,7 @@ async def leaves(database: Pool | Connection, log: Log, wanted: range) -> bytes:
     for since, hashes in await database.fetch(_LEAVES, log.name, wanted.start, wanted.stop):
         here = HASH_BYTES * (max(since, wanted.start) - wanted.start)
         del found[here:]  # Two seals of ours never overlap.
-        found += bytes(here - len(found)) + hashes
+        found += bytes(here - len(found)) + (hashes or b"")  # NULL is an attacker's
     return bytes(found[: HASH_BYTES * len(wanted)])
 
 

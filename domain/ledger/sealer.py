@@ -11,11 +11,12 @@ does not lead to the last signed root is never sealed over: that log's sealing s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from domain.ledger import leaf, read
@@ -90,23 +91,30 @@ class SealedLog:
             return 0
         if last != size + number:
             raise DoesNotFit(f"{self.log.name} has a gap between {size} and {last}")
+        if len(leaves or b"") != leaf.HASH_BYTES * number:
+            raise DoesNotFit(f"{self.log.name} has a row between {size} and {last} that holds NULL where none does")
         tiles = self.frontier.extend(leaves)
         root = self.frontier.root()
         note = sign(self._key, self._origin, last, root)
-        await connection.execute(
-            _SEAL,
-            self.log.name,
-            size,
-            last,
-            root,
-            leaves,
-            note,
-            self._key.public,
-            [tile.level for tile in tiles],
-            [tile.index for tile in tiles],
-            [tile.hashes for tile in tiles],
-            [tile.root for tile in tiles],
-        )
+        try:
+            await connection.execute(
+                _SEAL,
+                self.log.name,
+                size,
+                last,
+                root,
+                leaves,
+                note,
+                self._key.public,
+                [tile.level for tile in tiles],
+                [tile.index for tile in tiles],
+                [tile.hashes for tile in tiles],
+                [tile.root for tile in tiles],
+            )
+        except asyncpg.UniqueViolationError as error:
+            if error.table_name != "tile":
+                raise  # another sealer was a moment quicker
+            raise DoesNotFit(f"{self.log.name} is sealed up to {size}, and has tiles beyond") from None
         return int(head) - int(last)
 
 
@@ -132,7 +140,7 @@ class Sealer:
                 connection = await connect(self._url)
                 while not await connection.fetchval(_ELECT):
                     failures = 0
-                    await self._look(connection)
+                    await self._look(connection, LOGS)
                     await asyncio.sleep(POLL_SECONDS)
                 failures = 0
                 await self._seal_until_closed(connection)
@@ -151,9 +159,9 @@ class Sealer:
         self._closing.set()
         self._news.set()
 
-    async def _look(self, connection: Connection) -> None:
-        """How far another process has come."""
-        for of in LOGS:
+    async def _look(self, connection: Connection, logs: Iterable[Log]) -> None:
+        """How far these are sealed, by another process, or until sealing went off."""
+        for of in logs:
             seal = await read.newest(connection, of)
             self._note(of, seal.size if seal else 0, await connection.fetchval(_HEAD[of.name]))
 
@@ -166,6 +174,7 @@ class Sealer:
         while True:
             before = sum(sealed.frontier.size for sealed in open_logs)
             open_logs = [sealed for sealed in open_logs if await self._seal(connection, sealed)]
+            await self._look(connection, set(LOGS).difference(sealed.log for sealed in open_logs))
             if sum(sealed.frontier.size for sealed in open_logs) > before:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SEAL_SECONDS):

@@ -72,6 +72,13 @@ class Frontier:
     def root(self) -> bytes:
         return root_of(self._subtrees)
 
+    def copy(self) -> Frontier:
+        """To grow by leaves that may turn out not to be right."""
+        other = Frontier()
+        other._open = [bytearray(hashes) for hashes in self._open]
+        other._subtrees, other.size = list(self._subtrees), self.size
+        return other
+
     def _add(self, node: bytes, tile_level: int, full: list[Tile]) -> None:
         subtrees, level = self._subtrees, TILE_BITS * tile_level
         complete = self.size >> level

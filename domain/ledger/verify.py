@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from domain.ledger import read, rows
+from domain.ledger import rows
 from domain.ledger.check_rows import RowCheck
 from domain.ledger.check_seals import SealCheck
-from domain.ledger.checkpoint import Checkpoint, VerifierKey
-from domain.ledger.findings import Finding, runs
+from domain.ledger.checkpoint import Checkpoint, NoCheckpoint, VerifierKey
+from domain.ledger.findings import Finding, Word, runs
+from domain.ledger.keys import KEY_BYTES
 from domain.ledger.logs import LOGS, Log
 from domain.postgres.connect import connect
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 Verdict = Literal["whole", "tampered", "cannot_check"]
 
-_STORE: Final = """
-SELECT store_id, (SELECT public_key FROM daysheet.ledger_key) FROM daysheet.store
-"""
+_STORE: Final = "SELECT store_id::text FROM daysheet.store"
+_PINNED: Final = "SELECT public_key FROM daysheet.ledger_key"
+_NEWEST_NOTE: Final = "SELECT note FROM daysheet.seal WHERE log = $1 AND note IS NOT NULL ORDER BY size DESC LIMIT 1"
 _EXTENT: Final = {
     log.name: f"""
 SELECT (SELECT coalesce(max(size), 0) FROM daysheet.seal WHERE log = $1),
@@ -94,21 +95,16 @@ async def verify(
 ) -> Report:
     """`key`: the verifier key kept outside; without it, the one pinned in the store is believed.
 
+    A store row, or a key, that is gone is a finding, as long as there is anything at all to check.
     Reads as much as there is when it begins, also while servers go on. Raises CannotCheck.
     """
     connection, bare = await connect(url), await rows.bare(url)
     try:
-        store = await connection.fetchrow(_STORE)
-        if store is None:
-            raise CannotCheck("no server has ever run on this store: there is nothing to check")
-        store_id, pinned = store
         report = Report()
-        origins = {log.origin(store_id): log for log in LOGS}
-        if key is not None:
-            if key.name not in origins:
-                raise CannotCheck(f"the key is that of {key.name}, not of this store")
-            if key.public != pinned:
-                report.findings.append(Finding("other_key", origins[key.name].name, 0, 0, source=_THE_PINNED))
+        pinned = await _pinned(connection)
+        origins = await _origins(connection, report, outside, key, pinned)
+        if key is not None and key.public != pinned:
+            report.findings.append(Finding("other_key", origins[key.name].name, 0, 0, source=_THE_PINNED))
         for one in outside:
             if one.checkpoint.origin not in origins:
                 report.unusable.append(f"{one.source}: a checkpoint of {one.checkpoint.origin}, not of this store")
@@ -119,11 +115,65 @@ async def verify(
             )
             check = _LogCheck(connection, bare, log, report, partial(advance, log.name))
             await check.run(VerifierKey(origin, trusted) if trusted is not None else None, given)
-        report.findings = list(runs(report.findings))
+        report.findings = runs(report.findings)
         return report
     finally:
         connection.terminate()
         bare.terminate()
+
+
+async def _pinned(connection: Connection) -> bytes | None:
+    """None, too, for what cannot be a key, and for several: then it is gone among them."""
+    pinned = [key for (key,) in await connection.fetch(_PINNED)]
+    return pinned[0] if len(pinned) == 1 and pinned[0] is not None and len(pinned[0]) == KEY_BYTES else None
+
+
+async def _origins(
+    connection: Connection, report: Report, outside: Sequence[Outside], key: VerifierKey | None, pinned: bytes | None
+) -> dict[str, Log]:
+    """What the logs are called in checkpoints. Raises CannotCheck.
+
+    The store's own row says it; but more is to be believed what the seals have signed, and then, where there is no such
+    row, what was kept outside.
+    """
+    stores = [store for (store,) in await connection.fetch(_STORE)]
+    named = stores[0] if len(stores) == 1 else None
+    sealed = await _sealed_as(connection, [public for public in (key and key.public, pinned) if public])
+    kept = [key.name] if key is not None else [one.checkpoint.origin for one in outside]
+    store_id = sealed or named or next(filter(None, map(_store_of, kept)), None)
+    if store_id is None:
+        if not await _has_rows(connection):
+            raise CannotCheck("no server has ever run on this store: there is nothing to check")
+        store_id = "unknown"
+    origins = {log.origin(store_id): log for log in LOGS}
+    if key is not None and key.name not in origins:
+        raise CannotCheck(f"the key is that of {key.name}, not of this store")
+    if store_id != named:
+        report.findings.append(Finding("store_rewritten", LOGS[0].name, 0, 0))
+    return origins
+
+
+async def _sealed_as(connection: Connection, keys: Sequence[bytes]) -> str | None:
+    """The store that the newest seals name, if one of these keys signed that."""
+    for log in LOGS:
+        try:
+            signed = Checkpoint.of(await connection.fetchval(_NEWEST_NOTE, log.name) or "")
+        except NoCheckpoint:
+            continue
+        store_id = _store_of(signed.origin)
+        if store_id and any(signed.signed_by(VerifierKey(log.origin(store_id), public)) for public in keys):
+            return store_id
+    return None
+
+
+def _store_of(origin: str) -> str | None:
+    """None for what is no log of ours."""
+    store_id = "".join(origin.split("/")[1:2])
+    return store_id if origin in [log.origin(store_id) for log in LOGS] else None
+
+
+async def _has_rows(connection: Connection) -> bool:
+    return any([any(await connection.fetchrow(_EXTENT[log.name], log.name) or ()) for log in LOGS])
 
 
 @dataclass(slots=True)
@@ -137,36 +187,35 @@ class _LogCheck:
     async def run(self, key: VerifierKey | None, outside: Sequence[Outside]) -> None:
         sealed, head = await self.connection.fetchrow(_EXTENT[self.log.name], self.log.name)  # type: ignore[misc]
         if key is None and (sealed or outside):
-            raise CannotCheck("no key is pinned in this store, though it was sealed: give the verifier key, --key")
+            self._tell("key_gone", 0, 0)
         about = LogReport(self.log.name, sealed, outside=len(outside))
         self.report.logs.append(about)
-        outside = [one for one in outside if key is not None and self._is_usable(one, key)]
+        outside = [one for one in outside if key is None or self._is_usable(one, key)]
         sizes = sorted({one.checkpoint.size for one in outside})
-        seals: SealCheck | None = None
-        if key is not None:
-            whole = sealed + head
-            seals = SealCheck(
-                self.connection, self.bare, self.log, key, sealed, sizes, lambda done: self.advance(done, whole)
-            )
-            await seals.run()
-            about.seals = seals.seals
-            self.report.findings += seals.found
-        tail = await self._check_rows(about, head, wants_tail=bool(sizes) and sizes[-1] > sealed)
-        if seals is not None:
-            await seals.grow_with(tail)
-            about.covered = self._compare(outside, seals, head)
+        whole = sealed + head
+        seals = SealCheck(
+            self.connection, self.bare, self.log, key, sealed, sizes, lambda done: self.advance(done, whole)
+        )
+        await seals.run()
+        about.seals = seals.seals
+        self.report.findings += seals.found
+        tail = await self._check_rows(about, head, seals, wants_tail=bool(sizes) and sizes[-1] > sealed)
+        await seals.grow_with(tail)
+        about.covered = self._compare(outside, seals, head)
 
-    async def _check_rows(self, about: LogReport, head: int, *, wants_tail: bool) -> bytes:
+    async def _check_rows(self, about: LogReport, head: int, seals: SealCheck, *, wants_tail: bool) -> bytes:
         """Returns the leaf hashes of the rows after the last seal, where they are wanted."""
         tail = bytearray()
-        leaves = partial(read.leaves, self.connection, self.log)
-        check = RowCheck(self.log, about.sealed, head, leaves, tail.extend if wants_tail else lambda _: None)
+        check = RowCheck(self.log, about.sealed, head, seals.leaves, tail.extend if wants_tail else lambda _: None)
         async with aclosing(rows.pages(self.bare, self.log, _BEFORE_ALL, head)) as pages:
             async for page in pages:
                 await check.take(page)
                 about.rows += len(page)
                 self.advance(about.sealed + about.rows, about.sealed + head)
         self.report.findings += await check.findings()
+        if unplaced := await rows.unplaced(self.connection, self.log):
+            about.rows += unplaced
+            self._tell("unplaced", 1, unplaced)
         return bytes(tail)
 
     def _is_usable(self, one: Outside, key: VerifierKey) -> bool:
@@ -189,10 +238,12 @@ class _LogCheck:
             root = seals.roots.get(size)
             if root == one.checkpoint.root:
                 fits = size
-            elif root is not None and (seals.broken_at is None or size <= seals.broken_at):
+            elif (root or seals.claimed.get(size, one.checkpoint.root)) != one.checkpoint.root:
                 self._tell("history_rewritten", fits, size)
                 break
+            elif size <= max(seals.sealed, head):
+                self._tell("not_checked", size, size, one.source)
         return fits
 
-    def _tell(self, word: Literal["cut", "seals_cut", "history_rewritten"], first: int, last: int) -> None:
-        self.report.findings.append(Finding(word, self.log.name, first, last))
+    def _tell(self, word: Word, first: int, last: int, source: str | None = None) -> None:
+        self.report.findings.append(Finding(word, self.log.name, first, last, source=source))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -56,15 +56,16 @@ def verify(
     data_dir
         Where the embedded database is.
     """
+    outside, unusable = _read(checkpoint)
     try:
-        outside = list(_read(checkpoint))
         trusted = VerifierKey.of(key) if key is not None else None
         report = asyncio.run(_run(database_url, data_dir, outside, trusted))
     except (CannotCheck, NoCheckpoint, *EXPECTED) as error:
         if json:
-            _print_json({"verdict": "cannot_check", "logs": [], "findings": [], "says": [str(error)]})
+            _print_json({"verdict": "cannot_check", "logs": [], "findings": [], "says": [*unusable, str(error)]})
             sys.exit(CANNOT_CHECK)
-        fail(error, code=CANNOT_CHECK)
+        fail("; ".join([*unusable, str(error) or type(error).__name__]), code=CANNOT_CHECK)
+    report.unusable[:0] = unusable
     says = list(_says(report))
     if json:
         findings = [asdict(finding) | {"says": str(finding)} for finding in report.findings]
@@ -92,19 +93,33 @@ async def _run(
             return await check(url, outside=outside, key=key, advance=advance)
 
 
-def _read(paths: tuple[Path, ...]) -> Iterator[Outside]:
-    """Raises NoCheckpoint, naming the file; OSError."""
+def _read(paths: Iterable[Path]) -> tuple[list[Outside], list[str]]:
+    """The checkpoints in these files and folders, and what is none, and why: it keeps nobody from checking the rest."""
+    outside: list[Outside] = []
+    unusable: list[str] = []
     for path in paths:
         files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
         if not files:
-            raise NoCheckpoint(f"{path} holds no checkpoints: no file ends in .txt")
+            unusable.append(f"{path} holds no checkpoints: no file ends in .txt")
         for file in files:
-            with file.open(encoding="utf-8", errors="replace", newline="") as opened:
-                note = opened.read(_FILE_BYTES)
             try:
-                yield Outside(str(file), Checkpoint.of(note))
+                outside.append(Outside(str(file), Checkpoint.of(_note(file))))
             except NoCheckpoint as error:
-                raise NoCheckpoint(f"{file}: {error}") from None
+                unusable.append(f"{file}: {error}")
+            except OSError as error:
+                unusable.append(f"{file}: cannot be read: {error.strerror}")
+    return outside, unusable
+
+
+def _note(file: Path) -> str:
+    """With the line ends, and without the mark in front, that mail and Windows shares may have given it.
+
+    Raises NoCheckpoint, for what is no file: a pipe would never end. OSError.
+    """
+    if file.exists() and not file.is_file():
+        raise NoCheckpoint("not a file")
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
+        return opened.read(_FILE_BYTES).replace("\r\n", "\n")
 
 
 def _says(report: Report) -> Iterator[str]:

@@ -20,7 +20,7 @@ from tests.log.writing import a_stream, drafts
 
 KEY = SigningKey.of(b"k" * 32)
 ANOTHER_KEY = SigningKey.of(b"o" * 32)
-_RECORD = ("event", "seal", "tile", "ledger_key")
+_RECORD = ("event", "seal", "tile", "ledger_key", "store")
 
 
 @dataclass(slots=True)

@@ -119,6 +119,32 @@ async def test_a_tail_cut_after_the_newest_outside_checkpoint_passes_and_the_out
     assert both.out.splitlines()[0] == "cut: event 4 to 5: the end of the record was cut off"
 
 
+async def test_a_file_that_is_no_checkpoint_is_named_and_stops_nothing(
+    serve: ServerFactory, database: Database, tmp_path: Path
+) -> None:
+    server = await serve()
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    note = await _record(server, 3)
+    (folder / "windows.txt").write_bytes(b"\xef\xbb\xbf" + note.replace("\n", "\r\n").encode())
+    of = ("--database-url", database.url, "--checkpoint", folder, "--json")
+    whole = await daysheet("verify", *of)
+    assert (whole.code, json.loads(whole.out)["logs"][0]["covered"]) == (0, 3)
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "binary.txt").write_bytes(bytes(range(256)))
+    (folder / "huge.txt").write_bytes(b"x" * 1_000_000)
+    (folder / "folder.txt").mkdir()
+    os.mkfifo(folder / "pipe.txt")
+    named = await daysheet("verify", *of)
+    page = json.loads(named.out)
+    assert (named.code, page["verdict"], page["logs"][0]["covered"]) == (2, "cannot_check", 3)
+    for name in ("empty", "binary", "huge", "folder", "pipe"):
+        assert any(said.startswith(f"{folder}/{name}.txt: ") for said in page["says"]), name
+    await _attack(database, "UPDATE daysheet.event SET data = '{}' WHERE position = 2")
+    tampered = await daysheet("verify", *of)
+    assert (tampered.code, json.loads(tampered.out)["verdict"]) == (1, "tampered")
+
+
 async def test_verify_says_what_is_missing_and_exits_2(database: Database, tmp_path: Path) -> None:
     of = ("--database-url", database.url)
     (tmp_path / "no.txt").write_text("whole\n")
