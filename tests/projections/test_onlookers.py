@@ -10,6 +10,7 @@ import pytest
 
 from domain.audit.codec import Viewer
 from domain.audit.looks import (
+    BoardViewed,
     ExportMade,
     PatientViewed,
     ReplayEnded,
@@ -18,11 +19,12 @@ from domain.audit.looks import (
     subscription_stream,
 )
 from domain.log import read
+from domain.rules import commands
 from domain.rules.ids import PatientId
 from gateway.parts import Parts
 from projections import onlookers
 from projections.onlookers import Asked, AuditRecord, Place
-from tests.log.asking import a_doctor, a_patient, an_appointment
+from tests.log.asking import a_doctor, a_patient, an_appointment, ask
 
 CLERK = Viewer(actor="desk-9", role="reception", address="10.0.0.7")
 
@@ -44,19 +46,39 @@ async def test_a_replay_shows_whoever_stood_there_at_the_positions_that_it_showe
         watch = parts.audit.began(CLERK, ReplayStarted(date=today, sequence=booked))
         watch.ended(ReplayEnded(date=today, first=first, last=last))
     parts.audit.began(CLERK, ReplayStarted(date=today, sequence=booked, public=True))  # and never ended
-    parts.audit.began(CLERK, ReplayStarted(date=today, sequence=booked - 1))
+    parts.audit.began(CLERK, ReplayStarted(date=today, sequence=booked - 1))  # nor this one: it may go on until now
     seen = await _saw(parts, patient)
     assert [(one.kind, one.through, one.date, one.detail["view"]) for one in seen] == [
         ("replay", "board", today, "full"),
         ("replay", "board", today, "full"),
         ("replay", "board", today, "public"),
+        ("replay", "board", today, "full"),
     ]
     assert [(one.detail.get("first_sequence"), one.detail.get("last_sequence")) for one in seen] == [
         (1, booked),
         (booked, booked),
         (None, None),
+        (None, None),
     ]
-    assert [one.detail["ended_at"] is None for one in seen] == [False, False, True]
+    assert [one.detail["ended_at"] is None for one in seen] == [False, False, True, True]
+
+
+async def test_by_effective_time_a_board_shows_some_of_all_that_the_log_had(parts: Parts) -> None:
+    patient = await a_patient(parts)
+    appointment = await an_appointment(parts, await a_doctor(parts), patient)
+    booked, today = await read.head(parts.pool), parts.today()
+    await ask(parts, commands.CancelAppointment(appointment_id=appointment))
+    gone = await read.head(parts.pool)
+    for sequence in (booked - 1, gone):
+        await parts.audit.looked(CLERK, BoardViewed(date=today, sequence=sequence, by="effective"))
+        await parts.audit.looked(CLERK, BoardViewed(date=today, sequence=sequence))
+    watch = parts.audit.began(CLERK, ReplayStarted(date=today, sequence=gone, by="effective"))
+    watch.ended(ReplayEnded(date=today, first=gone, last=gone))
+    seen = await _saw(parts, patient)
+    assert [(one.kind, one.detail["by"], one.detail["sequence"]) for one in seen] == [
+        ("board-viewed", "effective", gone),
+        ("replay", "effective", gone),
+    ]
 
 
 async def test_an_export_holds_whoever_ever_stood_there(parts: Parts) -> None:
