@@ -145,8 +145,8 @@ class Directory:
                 for row in rows:
                     if row.subject not in changed:
                         self._fold(row, self._mapper.to_domain_event(row))
-                for patient_id in {PatientId(row.subject) for row in known} - self._people.keys() - changed:
-                    if not self._vault.has_key(patient_id):
+                for patient_id in {PatientId(row.subject) for row in known} - changed:
+                    if patient_id not in self._people and not self._vault.has_key(patient_id):
                         self._keep(Person(patient_id, ERASED, 0, events.PatientErased.__name__))
             finally:
                 self._read_no_more(missing)

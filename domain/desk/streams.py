@@ -51,7 +51,7 @@ class Streams:
         known = wanted & self._kept.keys()
         await self._read(dict.fromkeys(wanted - known, 0))
         # Somebody else's try may have failed meanwhile, and what it had decided on was dropped.
-        while dropped := known - self._kept.keys():
+        while dropped := [name for name in known if name not in self._kept]:  # `-` would walk through all that is kept
             await self._read(dict.fromkeys(dropped, 0))
         return self._those(wanted), bool(known)
 
