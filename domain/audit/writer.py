@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from domain.audit.codec import Draft
-from domain.postgres.connect import FAULTS, Connection, back_off, connect
+from domain.postgres.connect import FAULTS, Line, back_off
 
 QUEUED_BYTES: Final = 32 * 2**20
 """What may wait to be recorded. The start of a subscription takes 800 bytes: 42,000 of them."""
@@ -59,11 +59,10 @@ class Writer:
     """The only way into the log of looks. `run()` must be running for anything to be recorded."""
 
     def __init__(self, url: str, now: Callable[[], datetime], *, queued_bytes: int = QUEUED_BYTES) -> None:
-        self._url, self._now, self._room_bytes = url, now, queued_bytes
+        self._line, self._now, self._room_bytes = Line(url), now, queued_bytes
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
-        self._connection: Connection | None = None
         self._closing = False
         self._closes: asyncio.Timeout | None = None
         self._since: datetime | None = None
@@ -110,7 +109,7 @@ class Writer:
             self._closing = True
             self._lose(self._queue)
             self._queue.clear()
-            self._drop_connection()
+            self._line.drop()
 
     def close(self) -> None:
         self._closing = True
@@ -139,11 +138,11 @@ class Writer:
         while True:
             try:
                 async with asyncio.timeout(BATCH_SECONDS):
-                    connection = await self._connected()
+                    connection = await self._line.connection()
                     await connection.execute(_RECORD, *columns)
                 return
             except FAULTS as fault:
-                self._drop_connection()
+                self._line.drop()
                 if not attempts:
                     log.warning("looks_wait_to_be_recorded", fault=type(fault).__name__)
                 self._since = self._since or batch[0].at
@@ -162,16 +161,6 @@ class Writer:
         self._since, self._lost_in_gap, self._late_in_gap = None, 0, 0
         log.warning("looks_recorded_again", lost=gap.lost, late=gap.late)
         self.gap_ended(gap)
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url)
-        return self._connection
-
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
 
 
 def _columns(batch: Sequence[_Waiting]) -> list[list[object]]:

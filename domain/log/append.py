@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 
 from domain.log.codec import Draft
-from domain.postgres.connect import FAULTS, Connection, back_off, connect
+from domain.postgres.connect import FAULTS, Line, back_off
 
 BATCH_COMMANDS: Final = 256
 QUEUED_COMMANDS: Final = 10_000
@@ -105,11 +105,10 @@ class Writer:
     """The only way into the log. `run()` must be running for `append` to return."""
 
     def __init__(self, url: str, on_commit: Callable[[], None]) -> None:
-        self._url = url
+        self._line = Line(url)
         self._on_commit = on_commit
         self._queue: deque[_Command] = deque()
         self._wake = asyncio.Event()
-        self._connection: Connection | None = None
         self._closing = False
 
     async def append(
@@ -149,7 +148,7 @@ class Writer:
             for command in self._queue:
                 _fail(command, StoreUnavailable())
             self._queue.clear()
-            self._drop_connection()
+            self._line.drop()
 
     def close(self) -> None:
         self._closing = True
@@ -180,14 +179,14 @@ class Writer:
         for attempt in count():
             try:
                 async with asyncio.timeout_at(give_up_at):
-                    connection = await self._connected()
+                    connection = await self._line.connection()
                     sent = True
                     rows = await connection.fetch(_APPEND, *_arguments(batch))
             except FAULTS as fault:
                 if (getattr(fault, "sqlstate", None) or "")[:2] in _OWN_FAULT:
                     await self._settle_one_by_one(batch, fault)
                     return
-                self._drop_connection()
+                self._line.drop()
                 log.warning("append_interrupted", commands=len(batch), fault=type(fault).__name__)
                 wait = back_off(attempt, BACK_OFF_SECONDS)
                 if now() + wait > give_up_at:
@@ -217,16 +216,6 @@ class Writer:
             return
         for command in batch:
             await self._settle([command])
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url)
-        return self._connection
-
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
 
 
 def _arguments(batch: list[_Command]) -> list[list[object]]:

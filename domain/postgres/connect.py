@@ -64,6 +64,24 @@ async def connect(url: str) -> Connection:
         raise type(error)(f"{error}: run `daysheet migrate --database-url ...` as a database administrator") from error
 
 
+class Line:
+    """A connection of one's own: made when it is first asked for, and made again once it was lost or dropped."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Connection | None = None
+
+    async def connection(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        return self._connection
+
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
 class Pool(_Pool):
     """Connections for reading. Nobody waits for one for ever, which is how long asyncpg would."""
 

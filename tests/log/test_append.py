@@ -508,7 +508,8 @@ async def test_after_an_outage_the_writer_goes_on(
             await writer.append([draft(a_stream(), 1)])
             await elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await terminate(admin, "daysheet.append")
-            await until(lambda: writer._connection is None or writer._connection.is_closed())
+            line = writer._line
+            await until(lambda: line._connection is None or line._connection.is_closed())
             with pytest.raises(StoreUnavailable):
                 await writer.append([draft(a_stream(), 1)])
             await elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
