@@ -40,7 +40,7 @@ from gateway.clock import Clock
 from gateway.connection import HttpConnection
 from gateway.demo import hospital
 from gateway.downtime.writing import Downtime
-from gateway.erasures import Outside
+from gateway.erasures import KeptErasures
 from gateway.live import asyncapi, inflating
 from gateway.live import routes as live_routes
 from gateway.live.fanout import Fanout
@@ -138,8 +138,8 @@ async def running(settings: Settings, url: str) -> AsyncIterator[Parts]:
         clock = Clock()
         await clock.measure(readers)
         parts, writer = _together(settings, url, store, readers, clock)
-        if parts.outside is not None:
-            await parts.outside.load()
+        if parts.erasures is not None:
+            await parts.erasures.load()
         await parts.projector.start()
         async with _at_work(settings, parts, writer):
             yield parts
@@ -208,9 +208,9 @@ def _together(settings: Settings, url: str, store: _Store, readers: Pool, clock:
     )
     encoder = Encoder(directory, zone)
     history = History(readers, vault, facts, encoder)
-    outside = downtime = None
+    erasures = downtime = None
     if settings.is_first and settings.erasures is not None:
-        outside = Outside(settings.erasures, readers, who.store_id)
+        erasures = KeptErasures(settings.erasures, readers, who.store_id)
     if settings.is_first and settings.downtime_dir is not None:
         downtime = Downtime(settings.downtime_dir, boards, encoder, now=clock.now, zone=zone)
         directory.erased = downtime.erased
@@ -230,7 +230,7 @@ def _together(settings: Settings, url: str, store: _Store, readers: Pool, clock:
         audit=Recorder(AuditWriter(url, clock.now), clock.now, uuid4),
         onlookers=Onlookers(readers, facts, encoder),
         projector=projector,
-        outside=outside,
+        erasures=erasures,
         clock=clock,
         zone=zone,
         epoch=who.epoch(BOARD_FORMAT),
@@ -243,16 +243,16 @@ def _together(settings: Settings, url: str, store: _Store, readers: Pool, clock:
 @asynccontextmanager
 async def _at_work(settings: Settings, parts: Parts, writer: Writer) -> AsyncIterator[None]:
     """The loops of the parts. First to go are those that write, and what was accepted is written."""
-    outside, downtime = parts.outside, parts.downtime
+    erasures, downtime = parts.erasures, parts.downtime
     async with asyncio.TaskGroup() as loops:
         following = [loops.create_task(loop) for loop in _endless(settings, parts)]
         sealing = loops.create_task(parts.sealer.run()) if parts.sealer is not None else None
         following += [sealing] if sealing is not None else []
         writing = [loops.create_task(loop) for loop in (writer.run(), parts.audit.run())]
         try:
-            if outside is not None:
-                await outside.erase_again(parts.desk, parts.projector)
-                following.append(loops.create_task(outside.run()))
+            if erasures is not None:
+                await erasures.erase_again(parts.desk, parts.projector)
+                following.append(loops.create_task(erasures.run()))
             if downtime is not None:  # Not before everyone is erased who has to be.
                 following.append(loops.create_task(downtime.run()))
             yield

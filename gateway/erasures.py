@@ -138,7 +138,7 @@ _NOT_KEPT: Final = (UnreadableList, aiohttp.ClientError, *FAULTS)
 """What may stand between an erasure and the list, and may be over in a while."""
 
 
-class Outside:
+class KeptErasures:
     """The list of one store's erasures, and the loop that keeps it."""
 
     def __init__(self, place: str, pool: Pool, store_id: UUID) -> None:

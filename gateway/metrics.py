@@ -38,8 +38,8 @@ class _Readings(Collector):
         yield self._counter("looks_lost", "Looks at patient data that there was no room to keep.", parts.audit.lost)
         yield self._counter("board_proofs", "Boards compared with the log.", prover.proofs)
         yield self._counter("board_differences", "Boards that were not what the log says.", prover.differences)
-        if parts.outside is not None:
-            yield self._gauge("erasures_pending", "Erasures not kept outside yet.", parts.outside.pending)
+        if parts.erasures is not None:
+            yield self._gauge("erasures_pending", "Erasures not kept outside yet.", parts.erasures.pending)
         if parts.downtime is not None:
             at = parts.downtime.written_at
             told = "When both downtime sheets were last written; 0 before."

@@ -15,7 +15,7 @@ from domain.postgres.connect import Pool
 from domain.vault.digests import Digests
 from gateway.clock import Clock
 from gateway.downtime.writing import Downtime
-from gateway.erasures import Outside
+from gateway.erasures import KeptErasures
 from projections.boards import Boards
 from projections.deltas import Deltas
 from projections.directory import Directory
@@ -46,7 +46,7 @@ class Parts:
     audit: Recorder
     onlookers: Onlookers
     projector: Projector
-    outside: Outside | None
+    erasures: KeptErasures | None
     clock: Clock
     zone: ZoneInfo
     epoch: str

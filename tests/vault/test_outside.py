@@ -119,7 +119,7 @@ async def test_erasures_from_before_there_was_a_list_are_added_and_none_twice(da
     for _ in range(2):
         async with in_own_task(_with(database, place)) as parts:
             await until(lambda: len(_listed(place)) >= 3)
-            assert parts.outside is not None
+            assert parts.erasures is not None
             assert _listed(place) == before
     async with in_own_task(_with(database, place)) as here, in_own_task(_with(database, place)):
         last = await _register(here)
@@ -292,17 +292,17 @@ async def test_an_erasure_waits_for_no_list_and_the_list_gets_it_when_it_is_back
     database: Database, at_url: ListServer, said: Said
 ) -> None:
     async with in_own_task(_with(database, at_url.url)) as parts:
-        assert parts.outside is not None
+        assert parts.erasures is not None
         patient = await _register(parts)
         at_url.status = 403
         await _erase(parts, patient)
         await until(lambda: at_url.refused)
-        assert parts.outside.pending == 1
+        assert parts.erasures.pending == 1
         assert not at_url.lines
         at_url.status = 200
         await until(lambda: said("erasures_kept_outside_again"))
         assert at_url.patients() == [str(patient)]
-        assert parts.outside.pending == 0
+        assert parts.erasures.pending == 0
     assert said("erasures_not_kept_outside")
     assert not said("hush-hush")
 
@@ -312,10 +312,10 @@ async def test_a_list_that_keeps_nothing_is_found_out(database: Database, said: 
         return web.Response()
 
     async with _serving(takes_all_and_keeps_nothing) as url, in_own_task(_with(database, url)) as parts:
-        assert parts.outside is not None
+        assert parts.erasures is not None
         await _erase(parts, await _register(parts))
         await until(lambda: said("erasures_not_kept_outside"))
-        assert parts.outside.pending == 1
+        assert parts.erasures.pending == 1
 
 
 @pytest.mark.parametrize("status", [302, 403, 404, 500])
