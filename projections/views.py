@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from domain.rules.ids import DoctorId, clinic_stream
@@ -100,4 +101,6 @@ EVERYBODY: Final = View()
 def _after(kept: deque[News], sequence: int) -> list[News] | None:
     if len(kept) == NEWS_KEPT and kept[0].sequence > sequence:
         return None
-    return [news for news in kept if news.sequence > sequence]
+    newest = list(takewhile(lambda news: news.sequence > sequence, reversed(kept)))
+    newest.reverse()
+    return newest

@@ -5,9 +5,9 @@ Each state that a stream publishes is encoded once, and framed once for each win
 agreed on; the same bytes go to every monitor's transport. A monitor that has not drained the last frame is skipped and
 gets the newest state when it has: it may miss states, never go back, and always ends at the newest.
 
-Handing out is what a server of many monitors spends its time on. So whoever has the newest state stands in a crowd of
-bare transports, and is handed the next one without being looked at; only who is behind, or has something else to be
-told, is asked one by one.
+Whoever has the newest state, and nothing left in a buffer, stands in a crowd of bare sockets, which is handed the next
+one without anybody in it being looked at: see direct.py. Only who is behind, or has something else to be told, is asked
+one by one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Final, Protocol
 
+from gateway.live import direct
 from gateway.live.envelopes import Body, delta, snapshot_body, snapshot_pieces, update_body, update_pieces
 from gateway.live.frames import Deflater, Frame, text_frame
 from projections.board import DayBoard
@@ -54,8 +55,8 @@ class Watcher(Protocol):
     def offer(self) -> None:
         """There is a newer state. Never blocks."""
 
-    def fall_behind(self) -> None:
-        """The last state has not left yet: step out of the crowd, and be offered the newest when it has."""
+    def finish(self, frame: Frame, sent: int) -> None:
+        """The socket took so many bytes of the state handed to its crowd: send the rest."""
 
     def begin_again(self) -> None:
         """What was shown so far was wrong: forget it, and take a snapshot."""
@@ -65,23 +66,17 @@ class Watcher(Protocol):
 
 
 class Crowd:
-    """Some of a stream's monitors, all with the same window and the same state, at the transports they listen to."""
+    """Some of a stream's monitors, all with the same window and the same state, by the sockets they listen to."""
 
     def __init__(self, window_bits: int, published: int) -> None:
         self.window_bits, self.published = window_bits, published
-        self.members: dict[asyncio.Transport, Watcher] = {}
+        self.members: dict[int, Watcher] = {}
 
     def hand(self, frame: Frame, published: int) -> None:
-        # Nothing of a monitor is touched but its transport: its own memory is far from the processor's cache.
-        pieces, late = frame.pieces, []
-        for transport in self.members:
-            if transport.is_closing() or transport.get_write_buffer_size():
-                late.append(transport)
-            else:
-                transport.writelines(pieces)
-        for transport in late:
-            self.members[transport].fall_behind()
+        unfinished = direct.hand(frame, self.members)
         self.published = published
+        for socket, sent in unfinished:
+            self.members[socket].finish(frame, sent)
 
 
 class Channel:
@@ -207,8 +202,8 @@ class Stream(ABC):
         if not self.watchers:
             self.close()
 
-    def step_in(self, watcher: Watcher, transport: asyncio.Transport) -> Crowd:
-        """For who has the state published last, and nothing else to be told."""
+    def step_in(self, watcher: Watcher, socket: int) -> Crowd:
+        """For who has the state published last, nothing in a buffer, and nothing else to be told."""
         bits, published = watcher.window_bits, self.published
         for crowd in self._crowds:
             if (crowd.window_bits, crowd.published) == (bits, published) and len(crowd.members) < CROWD:
@@ -216,12 +211,12 @@ class Stream(ABC):
         else:
             crowd = Crowd(bits, published)
             self._crowds.append(crowd)
-        crowd.members[transport] = watcher
+        crowd.members[socket] = watcher
         del self._alone[watcher]
         return crowd
 
-    def step_out(self, crowd: Crowd, watcher: Watcher, transport: asyncio.Transport) -> None:
-        del crowd.members[transport]
+    def step_out(self, crowd: Crowd, watcher: Watcher, socket: int) -> None:
+        del crowd.members[socket]
         self._alone[watcher] = None
 
     def changed(self) -> None:

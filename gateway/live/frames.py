@@ -35,6 +35,15 @@ class Frame:
     pieces: tuple[bytes, ...]
     size: int
 
+    def after(self, sent: int) -> list[memoryview]:
+        """What is left of it when so many bytes are gone."""
+        left = []
+        for piece in self.pieces:
+            if sent < len(piece):
+                left.append(memoryview(piece)[sent:])
+            sent = max(0, sent - len(piece))
+        return left
+
 
 def text_frame(body: Sequence[bytes]) -> Frame:
     return _frame(_TEXT, body)

@@ -12,7 +12,9 @@ from domain.audit.recorder import Watch
 from domain.log import read
 from domain.log.codec import NewerEvent
 from domain.postgres.connect import FAULTS
+from gateway.live import direct
 from gateway.live.fanout import Crowd, Fanout, Stream, TooManySubscriptions
+from gateway.live.frames import Frame
 from gateway.live.messages import Error, Heartbeat, Status
 from gateway.live.protocol import Resume, Subscribe
 from gateway.live.wire import Gone, Wire
@@ -75,6 +77,7 @@ class Monitor:
         self._aside = False
         """There is something to say between states."""
         self._catching_up: asyncio.Task[None] | None = None
+        wire.blocked = self._step_out
 
     @property
     def state_bytes(self) -> int:
@@ -176,12 +179,11 @@ class Monitor:
             self._go_on(stream)
         if self._aside:
             self._say_aside()
-        if self._crowd is None and self._seen == stream.published:
-            self._crowd = stream.step_in(self, self._wire.transport)
+        if self._crowd is None and self._seen == stream.published and direct.AVAILABLE and self._wire.clear:
+            self._crowd = stream.step_in(self, self._wire.socket)
 
-    def fall_behind(self) -> None:
-        self._step_out()
-        self.offer()
+    def finish(self, frame: Frame, sent: int) -> None:
+        self._wire.send_rest(frame, sent)
 
     def begin_again(self) -> None:
         self._step_out()
@@ -191,7 +193,7 @@ class Monitor:
     def _step_out(self) -> None:
         if self._crowd is not None and self._stream is not None:
             self._seen = self._shown()
-            self._stream.step_out(self._crowd, self, self._wire.transport)
+            self._stream.step_out(self._crowd, self, self._wire.socket)
             self._crowd = None
 
     def lose(self) -> None:

@@ -1,10 +1,11 @@
-"""To one client: everything that is said to it goes through one transport, by one path."""
+"""To one client: everything that is said to it goes through one transport, or past it while that is empty."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
@@ -25,24 +26,39 @@ class Gone(Exception):
 
 
 class Wire:
-    """`window_bits`: of the compression agreed on, 0 for none."""
+    """`window_bits`: of the compression agreed on, 0 for none. `socket`: its number, for as long as `clear`."""
 
-    __slots__ = ("_writer", "transport", "window_bits")
+    __slots__ = ("_transport", "_writer", "blocked", "socket", "window_bits")
 
     def __init__(self, transport: asyncio.Transport, writer: AbstractStreamWriter, window_bits: int) -> None:
-        self.transport, self._writer, self.window_bits = transport, writer, window_bits
-        _keep_states_young(transport)
+        self._transport, self._writer, self.window_bits = transport, writer, window_bits
+        self.blocked: Callable[[], None] = _nobody_minds
+        """Called at once when the wire is not clear any more."""
+        assert transport.get_extra_info("sslcontext") is None, "what goes to a socket itself goes as it is"
+        raw = transport.get_extra_info("socket")
+        self.socket: int = raw.fileno()
+        _keep_states_young(transport, raw)
+        transport.set_protocol(_Lookout(cast(asyncio.Protocol, transport.get_protocol()), self))
 
     @property
     def closing(self) -> bool:
-        return self.transport.is_closing()
+        return self._transport.is_closing()
 
     @property
     def unsent_bytes(self) -> int:
-        return self.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def clear(self) -> bool:
+        """All that was sent is with the kernel: what is written to the socket itself comes next."""
+        return not self.closing and not self.unsent_bytes
 
     def send(self, frame: Frame) -> None:
-        self.transport.writelines(frame.pieces)
+        self._transport.writelines(frame.pieces)
+
+    def send_rest(self, frame: Frame, sent: int) -> None:
+        """Of a frame that went to the socket, what it did not take."""
+        self._transport.writelines(frame.after(sent))
 
     def say(self, message: msgspec.Struct) -> None:
         self.send(text_frame([_encode(message)]))
@@ -61,17 +77,47 @@ class Wire:
             async with asyncio.timeout(STUCK_SECONDS):
                 await self._writer.drain()
         except (TimeoutError, OSError):
-            self.transport.abort()
+            self._transport.abort()
         if self.closing:
             raise Gone
 
     def abort(self) -> None:
-        self.transport.abort()
+        self._transport.abort()
 
 
-def _keep_states_young(transport: asyncio.Transport) -> None:
+class _Lookout(asyncio.Protocol):
+    """Stands before the connection's own protocol, and hears of it first when the transport has to keep something, or
+    is no more: its socket is closed next, and the number another one's."""
+
+    __slots__ = ("_protocol", "_wire")
+
+    def __init__(self, protocol: asyncio.Protocol, wire: Wire) -> None:
+        self._protocol, self._wire = protocol, wire
+
+    def pause_writing(self) -> None:
+        self._wire.blocked()
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._wire.blocked()
+        self._protocol.connection_lost(error)
+
+
+def _nobody_minds() -> None:
+    pass
+
+
+def _keep_states_young(transport: asyncio.Transport, raw: socket.socket) -> None:
     """What waits in buffers grows old. So hold nothing back in user space, and little in the kernel."""
     transport.set_write_buffer_limits(high=0)
-    raw = transport.get_extra_info("socket")
-    if raw is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
