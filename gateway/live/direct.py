@@ -29,39 +29,65 @@ SHARED_FROM_BYTES: Final = 4096
 
 _libc: Final = ctypes.PyDLL(None)
 _write: Final = _libc["write"]
+_sendfile: Final = _libc["sendfile"]
 
 
-def hand(frame: Frame, sockets: Iterable[int]) -> list[tuple[int, int]]:
-    """[(socket, bytes that it took)] of those that did not take all of it: they are full, or no more. Never blocks."""
-    if frame.size < SHARED_FROM_BYTES:
-        return _copied(frame, sockets)
-    try:
-        return _shared(frame, sockets)
-    except OSError:  # No more files may be open, or memory is short.
-        return [(socket, 0) for socket in sockets]
+class Handing:
+    """One frame, on its way to many sockets. To be closed."""
 
+    __slots__ = ("_pages", "frame")
 
-def _copied(frame: Frame, sockets: Iterable[int]) -> list[tuple[int, int]]:
-    (data,), whole, size = frame.pieces, frame.size, ctypes.c_size_t(frame.size)
-    unfinished = []
-    for socket in sockets:
-        sent = _write(socket, data, size)
-        if sent != whole:
-            unfinished.append((socket, max(sent, 0)))
-    return unfinished
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self._pages: int | None = None
 
+    def to(self, sockets: Iterable[int]) -> list[tuple[int, int]]:
+        """[(socket, bytes that it took)] of those that did not take all: they are full, or no more. Never blocks."""
+        if self.frame.size < SHARED_FROM_BYTES:
+            return self._copied(sockets)
+        try:
+            return self._shared(sockets)
+        except OSError:  # Too many files are open, or memory is short.
+            return [(socket, 0) for socket in sockets]
 
-def _shared(frame: Frame, sockets: Iterable[int]) -> list[tuple[int, int]]:
-    sendfile, whole, size = _libc["sendfile"], frame.size, ctypes.c_size_t(frame.size)
-    begins = ctypes.c_int64()
-    at = ctypes.byref(begins)
-    unfinished = []
-    with open(os.memfd_create("frame"), "wb", buffering=0) as file:
-        file.writelines(frame.pieces)
-        pages = file.fileno()
+    def close(self) -> None:
+        """What sockets still have to send of the pages stays until they have."""
+        if self._pages is not None:
+            os.close(self._pages)
+            self._pages = None
+
+    def _copied(self, sockets: Iterable[int]) -> list[tuple[int, int]]:
+        (data,), whole = self.frame.pieces, self.frame.size
+        size = ctypes.c_size_t(whole)
+        unfinished = []
         for socket in sockets:
-            begins.value = 0
-            sent = sendfile(socket, pages, at, size)
+            sent = _write(socket, data, size)
             if sent != whole:
                 unfinished.append((socket, max(sent, 0)))
-    return unfinished
+        return unfinished
+
+    def _shared(self, sockets: Iterable[int]) -> list[tuple[int, int]]:
+        if self._pages is None:
+            self._pages = _in_memory(self.frame)
+        pages, whole = self._pages, self.frame.size
+        size, begins = ctypes.c_size_t(whole), ctypes.c_int64()
+        at = ctypes.byref(begins)
+        unfinished = []
+        for socket in sockets:
+            begins.value = 0
+            sent = _sendfile(socket, pages, at, size)
+            if sent != whole:
+                unfinished.append((socket, max(sent, 0)))
+        return unfinished
+
+
+def _in_memory(frame: Frame) -> int:
+    """A file with the frame in it, by its number."""
+    file = os.memfd_create("frame")
+    try:
+        if sum([os.write(file, piece) for piece in frame.pieces]) != frame.size:
+            raise OSError("memory is short")
+    except OSError:
+        os.close(file)
+        raise
+    return file

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.live import direct
+from gateway.live.direct import Handing
 from gateway.live.envelopes import Body, delta, snapshot_body, snapshot_pieces, update_body, update_pieces
 from gateway.live.frames import Deflater, Frame, text_frame
 from projections.board import DayBoard
@@ -72,11 +72,11 @@ class Crowd:
         self.window_bits, self.published = window_bits, published
         self.members: dict[int, Watcher] = {}
 
-    def hand(self, frame: Frame, published: int) -> None:
-        unfinished = direct.hand(frame, self.members)
+    def hand(self, handing: Handing, published: int) -> None:
+        unfinished = handing.to(self.members)
         self.published = published
         for socket, sent in unfinished:
-            self.members[socket].finish(frame, sent)
+            self.members[socket].finish(handing.frame, sent)
 
 
 class Channel:
@@ -176,6 +176,8 @@ class Stream(ABC):
         self.published = 0
         """The newest state that was published; before the first, the state that the first monitor joined at."""
         self.frames: dict[int, Frame] = {}
+        self._handings: dict[int, Handing] = {}
+        """Of the frames, while they are handed out."""
         self._windows: Counter[int] = Counter()
         self._due = 0.0
         self._timer: asyncio.Handle | None = None
@@ -228,6 +230,7 @@ class Stream(ABC):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._handed_out()
 
     def _publish(self) -> None:
         self._timer = None
@@ -238,6 +241,7 @@ class Stream(ABC):
             self.channel.parts.boards.give_up(self.channel.board.date, error)
             return
         self.published = self.channel.sequence
+        self._handings = {bits: Handing(frame) for bits, frame in self.frames.items()}
         self._crowds = [crowd for crowd in self._crowds if crowd.members]
         self._hand_out(iter(self._crowds.copy()), began)
 
@@ -247,9 +251,10 @@ class Stream(ABC):
         crowd = next(crowds, None)
         if crowd is not None:
             if crowd.members:
-                crowd.hand(self.frames[crowd.window_bits], self.published)
+                crowd.hand(self._handings[crowd.window_bits], self.published)
             self._timer = loop.call_soon(self._hand_out, crowds, began)
             return
+        self._handed_out()
         for watcher in list(self._alone):
             watcher.offer()
         self._timer = None
@@ -257,6 +262,11 @@ class Stream(ABC):
         took = loop.time() - began
         self._due = began + took + max(GAP_SECONDS, size / GAP_BYTES_PER_SECOND, GAP_PER_PUBLISHING * took)
         self.changed()
+
+    def _handed_out(self) -> None:
+        for handing in self._handings.values():
+            handing.close()
+        self._handings = {}
 
 
 class _FullStates(Stream):
