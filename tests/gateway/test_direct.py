@@ -152,13 +152,13 @@ def test_another_thread_gets_no_turn_in_between(frame: Frame) -> None:
 
     interval = sys.getswitchinterval()
     thread = threading.Thread(target=compute)
-    with sockets(100) as pairs:
+    with sockets(5) as pairs:
         numbers = [server.fileno() for server, _ in pairs]
         handing = Handing(frame)
         handing.to(numbers[:1])  # Making the file may wait; that is once for all.
         thread.start()
         try:
-            sys.setswitchinterval(60)
+            sys.setswitchinterval(1)
             before = turns
             handing.to(numbers)
             after = turns

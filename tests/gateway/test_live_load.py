@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
@@ -85,6 +86,68 @@ async def test_a_slow_reader_is_skipped_never_goes_back_and_ends_at_the_newest_s
         assert newest | {"timestamp": ""} == update["data"] | {"timestamp": ""}
         # Whoever was skipped can tell: the last update goes on from a state that never came.
         assert heard[-1]["from"] > heard[-2]["sequence"]
+
+
+async def test_answers_to_a_slow_reader_stand_between_its_states_and_never_within_one(
+    hospital: Server, large_day: list[str]
+) -> None:
+    """States go past the transport, and answers through it: where one of them waits, the other must not overtake."""
+    async with connected(hospital, receive_bytes=4096, limit=64 * MEGABYTE) as slow:
+        await slow.upgrade(WS)
+        await slow.say({"action": "subscribe", "date": DAY})
+        heard: list[dict[str, Any]] = [await slow.hear_json()]
+        pinged, ponged = 0, 0
+        for number in range(60):
+            transport: Any = slow.writer.transport
+            (transport.pause_reading, transport.resume_reading)[number // 7 % 2]()
+            sequence = await _change(hospital, large_day[number % DOCTORS], 100 + number)
+            for _ in range(number % 4):
+                await slow.frame(0x9, b"%d" % pinged)
+                pinged += 1
+        transport.resume_reading()
+        while heard[-1]["sequence"] < sequence or ponged < pinged:
+            opcode, payload = await slow.hear()
+            if opcode == 0xA:
+                assert payload == b"%d" % ponged
+                ponged += 1
+            else:
+                assert opcode == 0x1
+                heard.append(json.loads(payload))
+        sequences = [message["sequence"] for message in heard]
+        assert sequences == sorted(set(sequences))
+        is_day(heard[-1]["data"])
+
+
+async def test_a_newcomer_never_hears_what_was_meant_for_who_had_its_socket_before(
+    hospital: Server, large_day: list[str]
+) -> None:
+    """The kernel gives a new connection the number of the one that ended last; here the server is in the middle of
+    handing out whenever that happens."""
+    over = asyncio.Event()
+
+    async def come_and_go() -> int:
+        times = 0
+        while not over.is_set():
+            async with connected(hospital, limit=64 * MEGABYTE) as raw:
+                assert (await raw.upgrade(WS)).status == 101
+                await raw.say({"action": "ping"})
+                assert (await raw.hear_json())["type"] == "pong"
+                await raw.say({"action": "subscribe", "date": DAY})
+                opcode, first = await raw.hear()
+                assert (opcode, first[:18]) == (0x1, b'{"type":"snapshot"')
+                if times % 2:
+                    await raw.hear()  # in a crowd by now
+            times += 1  # `connected` leaves without a word
+        return times
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        visitors = [group.create_task(come_and_go()) for _ in range(12)]
+        for number in range(150):
+            await _change(hospital, large_day[number % DOCTORS], 300 + number)
+        over.set()
+        for number in range(12):  # for whoever still waits for one state more
+            await _change(hospital, large_day[number % DOCTORS], 500 + number)
+    assert sum(visitor.result() for visitor in visitors) > 100
 
 
 async def test_who_subscribes_again_before_reading_gets_the_last_snapshot_asked_for(
