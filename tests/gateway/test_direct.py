@@ -284,3 +284,31 @@ def test_the_protocol_of_the_connection_goes_on_hearing_all_the_rest(runner: asy
 
     with sockets(1) as ((server, client),):
         runner.run(story())
+
+
+# --- where something is missing ------------------------------------------------------------------
+
+
+def test_an_interpreter_without_files_in_memory_has_nobody_handed_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython built with a glibc before 2.27 has no os.memfd_create, on whatever system it runs: Amazon Linux 2,
+    conda's, uv's until August 2026."""
+    monkeypatch.delattr(os, "memfd_create")
+    with sockets(1) as ((server, client),):
+        assert hand(LARGE, server.fileno()) == [(server.fileno(), 0)]
+        assert hand(SMALL, server.fileno()) == []
+        assert read(client, SMALL.size) == whole(SMALL)
+
+
+def test_who_writes_past_a_transport_hears_it_also_when_several_pieces_are_kept(runner: asyncio.Runner) -> None:
+    """Frames go by `writelines`. asyncio's own, in 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1, pauses nobody
+    (CVE-2024-12254)."""
+
+    async def story() -> None:
+        fill(server)
+        async with wired(server, client) as here:
+            here.wire.send(LARGE)
+            assert not here.wire.clear
+            assert here.protocol.told == ["blocked, socket open", "pause"]
+
+    with sockets(1) as ((server, client),):
+        runner.run(story())
