@@ -16,20 +16,22 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Iterable
 from typing import Final
 
 from gateway.live.frames import Frame
 
-AVAILABLE: Final = sys.platform == "linux"
-"""Elsewhere there are no files in memory, and each monitor is sent its frames through its transport."""
 SHARED_FROM_BYTES: Final = 4096
 """Below a page, copying is cheaper than sharing."""
 
 _libc: Final = ctypes.PyDLL(None)
+
+AVAILABLE: Final = hasattr(_libc, "memfd_create")
+"""On Linux. Elsewhere there are no files in memory, and each monitor is sent its frames through its transport."""
+
 _write: Final = _libc["write"]
 _sendfile: Final = _libc["sendfile"]
+_CLOSED_ON_EXEC: Final = 1
 
 
 class Handing:
@@ -47,7 +49,7 @@ class Handing:
             return self._copied(sockets)
         try:
             return self._shared(sockets)
-        except OSError:  # Too many files are open, or memory is short.
+        except OSError:
             return [(socket, 0) for socket in sockets]
 
     def close(self) -> None:
@@ -82,8 +84,10 @@ class Handing:
 
 
 def _in_memory(frame: Frame) -> int:
-    """A file with the frame in it, by its number."""
-    file = os.memfd_create("frame")
+    """A file with the frame in it, by its number. Not by `os`: Pythons built for older systems lack it there."""
+    file: int = _libc.memfd_create(b"frame", _CLOSED_ON_EXEC)
+    if file < 0:
+        raise OSError("too many files are open")
     try:
         if sum([os.write(file, piece) for piece in frame.pieces]) != frame.size:
             raise OSError("memory is short")

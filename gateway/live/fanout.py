@@ -2,7 +2,7 @@
 
 A channel is what many monitors watch alike: one view of one date. It has two streams, of whole states and of deltas.
 Each state that a stream publishes is encoded once, and framed once for each window of compression that its monitors
-agreed on; the same bytes go to every monitor's transport. A monitor that has not drained the last frame is skipped and
+agreed on; the same bytes go to every monitor. A monitor that has not drained the last frame is skipped and
 gets the newest state when it has: it may miss states, never go back, and always ends at the newest.
 
 Whoever has the newest state, and nothing left in a buffer, stands in a crowd of bare sockets, which is handed the next
@@ -149,6 +149,7 @@ class Channel:
         """The board was wrong, and this is the right one."""
         self.board, self._made_at = board, -1
         for stream in (self.full, self.deltas):
+            stream.close()  # It may be in the middle of handing out what was wrong.
             stream.published = self.sequence
         for watcher in self.watchers:
             watcher.begin_again()
@@ -237,8 +238,8 @@ class Stream(ABC):
         began = asyncio.get_running_loop().time()
         try:
             self.frames = {bits: self._framed(bits) for bits, count in self._windows.items() if count}
-        except Exception as error:  # A defect; and nobody may go on looking at the state before.
-            self.channel.parts.boards.give_up(self.channel.board.date, error)
+        except Exception as error:
+            self._give_up(error)
             return
         self.published = self.channel.sequence
         self._handings = {bits: Handing(frame) for bits, frame in self.frames.items()}
@@ -249,19 +250,28 @@ class Stream(ABC):
         """To one crowd after another, with others in between, and last to those who stand alone."""
         loop = asyncio.get_running_loop()
         crowd = next(crowds, None)
-        if crowd is not None:
-            if crowd.members:
-                crowd.hand(self._handings[crowd.window_bits], self.published)
-            self._timer = loop.call_soon(self._hand_out, crowds, began)
+        try:
+            if crowd is not None:
+                if crowd.members:
+                    crowd.hand(self._handings[crowd.window_bits], self.published)
+                self._timer = loop.call_soon(self._hand_out, crowds, began)
+                return
+            for watcher in list(self._alone):
+                watcher.offer()
+        except Exception as error:
+            self._give_up(error)
             return
         self._handed_out()
-        for watcher in list(self._alone):
-            watcher.offer()
         self._timer = None
         size = max((frame.size for frame in self.frames.values()), default=0)
         took = loop.time() - began
         self._due = began + took + max(GAP_SECONDS, size / GAP_BYTES_PER_SECOND, GAP_PER_PUBLISHING * took)
         self.changed()
+
+    def _give_up(self, error: Exception) -> None:
+        """There is a defect; and nobody may go on looking at the state before."""
+        self.close()
+        self.channel.parts.boards.give_up(self.channel.board.date, error)
 
     def _handed_out(self) -> None:
         for handing in self._handings.values():

@@ -46,9 +46,9 @@ class Connection:
         self._replay: Replay | None = None
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        writer = await self._socket.prepare(request)
+        await self._socket.prepare(request)
         assert request.transport is not None
-        self._wire = Wire(request.transport, writer, int(self._socket.compress))
+        self._wire = Wire(request.transport, int(self._socket.compress))
         self._monitor = Monitor(self._parts, self._fanout, self._wire, self._viewer)
         try:
             async for message in self._socket:
@@ -68,6 +68,8 @@ class Connection:
     async def close(self) -> None:
         """The server goes; the client is to come back later."""
         self._end_replay()
+        if self._monitor is not None:
+            self._monitor.end()  # Nothing comes after a close frame.
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"restarting")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final, cast
 
 import msgspec
-from aiohttp.abc import AbstractStreamWriter
 
 from gateway.live.frames import Frame, text_frame
 
@@ -28,12 +27,14 @@ class Gone(Exception):
 class Wire:
     """`window_bits`: of the compression agreed on, 0 for none. `socket`: its number, for as long as `clear`."""
 
-    __slots__ = ("_transport", "_writer", "blocked", "socket", "window_bits")
+    __slots__ = ("_released", "_transport", "blocked", "socket", "window_bits")
 
-    def __init__(self, transport: asyncio.Transport, writer: AbstractStreamWriter, window_bits: int) -> None:
-        self._transport, self._writer, self.window_bits = transport, writer, window_bits
+    def __init__(self, transport: asyncio.Transport, window_bits: int) -> None:
+        self._transport, self.window_bits = transport, window_bits
         self.blocked: Callable[[], None] = _nobody_minds
         """Called at once when the wire is not clear any more."""
+        self._released: asyncio.Event | None = None
+        """For who waits until it is again."""
         assert transport.get_extra_info("sslcontext") is None, "what goes to a socket itself goes as it is"
         raw = transport.get_extra_info("socket")
         self.socket: int = raw.fileno()
@@ -73,16 +74,24 @@ class Wire:
 
     async def drained(self) -> None:
         """Wait until all has left that was sent. Raises Gone, and cuts the client off that does not read."""
-        try:
-            async with asyncio.timeout(STUCK_SECONDS):
-                await self._writer.drain()
-        except (TimeoutError, OSError):
-            self._transport.abort()
+        if self.unsent_bytes and not self.closing:
+            self._released = self._released or asyncio.Event()
+            try:
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self._released.wait()
+            except TimeoutError:
+                self._transport.abort()
         if self.closing:
             raise Gone
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def released(self) -> None:
+        """All that waited has left, or never will."""
+        if self._released is not None:
+            self._released.set()
+            self._released = None
 
 
 class _Lookout(asyncio.Protocol):
@@ -99,6 +108,7 @@ class _Lookout(asyncio.Protocol):
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
+        self._wire.released()
         self._protocol.resume_writing()
 
     def data_received(self, data: bytes) -> None:
@@ -109,6 +119,8 @@ class _Lookout(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._wire.blocked()
+        self._wire.blocked = _nobody_minds
+        self._wire.released()
         self._protocol.connection_lost(error)
 
 

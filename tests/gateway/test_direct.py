@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
+import resource
 import socket
 import struct
 import sys
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gateway.live import direct
 from gateway.live.direct import SHARED_FROM_BYTES, Handing
 from gateway.live.frames import Frame, text_frame
-from gateway.live.wire import Wire
+from gateway.live.wire import Gone, Wire
 
 pytestmark = pytest.mark.skipif(not direct.AVAILABLE, reason="files in memory are Linux's")
 
@@ -122,14 +122,15 @@ def test_what_is_left_of_a_frame_is_its_end(pieces: list[bytes], sent: int) -> N
     assert b"".join(Frame(tuple(pieces), len(data)).after(sent)) == data[sent:]
 
 
-def test_without_room_for_another_file_nobody_is_handed_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_many(name: str) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "memfd_create", too_many)
+def test_without_room_for_another_file_nobody_is_handed_a_large_frame() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with sockets(1) as ((server, client),):
-        assert hand(LARGE, server.fileno()) == [(server.fileno(), 0)]
-        assert hand(SMALL, server.fileno()) == []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            assert hand(LARGE, server.fileno()) == [(server.fileno(), 0)]
+            assert hand(SMALL, server.fileno()) == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert read(client, SMALL.size) == whole(SMALL)
 
 
@@ -174,10 +175,10 @@ def test_another_thread_gets_no_turn_in_between(frame: Frame) -> None:
 # --- the transport beside ------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
-    """Servers run on uvloop, and on asyncio's own loop where it is missing."""
-    with asyncio.Runner(loop_factory=request.param) as runner:
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """As servers run."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield runner
 
 
@@ -210,7 +211,7 @@ class Wired:
 
     def __init__(self, transport: asyncio.Transport, protocol: Heard, client: socket.socket) -> None:
         self.transport, self.protocol, self.client = transport, protocol, client
-        self.wire = Wire(transport, None, 0)  # type: ignore[arg-type]  # Nothing here waits for it to drain.
+        self.wire = Wire(transport, 0)
         self.wire.blocked = lambda: protocol.told.append(f"blocked, socket {'open' if self.is_open() else 'closed'}")
 
     def is_open(self) -> bool:
@@ -286,29 +287,48 @@ def test_the_protocol_of_the_connection_goes_on_hearing_all_the_rest(runner: asy
         runner.run(story())
 
 
-# --- where something is missing ------------------------------------------------------------------
-
-
-def test_an_interpreter_without_files_in_memory_has_nobody_handed_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CPython built with a glibc before 2.27 has no os.memfd_create, on whatever system it runs: Amazon Linux 2,
-    conda's, uv's until August 2026."""
-    monkeypatch.delattr(os, "memfd_create")
-    with sockets(1) as ((server, client),):
-        assert hand(LARGE, server.fileno()) == [(server.fileno(), 0)]
-        assert hand(SMALL, server.fileno()) == []
-        assert read(client, SMALL.size) == whole(SMALL)
-
-
 def test_who_writes_past_a_transport_hears_it_also_when_several_pieces_are_kept(runner: asyncio.Runner) -> None:
-    """Frames go by `writelines`. asyncio's own, in 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1, pauses nobody
-    (CVE-2024-12254)."""
-
     async def story() -> None:
         fill(server)
         async with wired(server, client) as here:
             here.wire.send(LARGE)
             assert not here.wire.clear
             assert here.protocol.told == ["blocked, socket open", "pause"]
+
+    with sockets(1) as ((server, client),):
+        runner.run(story())
+
+
+def test_waiting_for_all_to_leave_ends_with_the_last_byte_or_with_the_connection(runner: asyncio.Runner) -> None:
+    async def story() -> None:
+        fill(server)
+        async with wired(server, client) as here, asyncio.timeout(5):
+            await here.wire.drained()  # There is nothing to wait for.
+            here.wire.send(LARGE)
+            cut_short = asyncio.create_task(here.wire.drained())
+            first, second = asyncio.create_task(here.wire.drained()), asyncio.create_task(here.wire.drained())
+            await asyncio.sleep(0)
+            cut_short.cancel()
+            client.setblocking(False)
+            while not here.wire.clear:
+                assert not first.done()
+                with suppress(BlockingIOError):
+                    client.recv(2**20)
+                await asyncio.sleep(0)
+            await asyncio.gather(first, second)
+
+            fill(server)
+            here.wire.send(LARGE)
+            waiting = asyncio.create_task(here.wire.drained())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            here.wire.abort()
+            for _ in range(2):
+                with pytest.raises(Gone):
+                    await waiting
+                waiting = asyncio.create_task(here.wire.drained())
+            with pytest.raises(Gone):
+                await waiting
 
     with sockets(1) as ((server, client),):
         runner.run(story())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import psutil
@@ -235,3 +236,34 @@ async def test_more_than_a_hundred_events_are_not_named_but_few_among_many_are(s
         update = await one.receive_json(timeout=5)
         assert (update["from"], update["sequence"]) == (sequence, newest)
         assert [event["type"] for event in update["events"]] == ["ClinicChanged"]
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_nothing_comes_after_the_close_frame_of_a_server_that_stops(serve: ServerFactory) -> None:
+    """Not even the newest state, for who was behind when it said good-bye."""
+    server = await serve()
+    doctor = await server.a_doctor()
+    patients = await asyncio.gather(*[server.a_patient() for _ in range(40)])
+    for patient in patients:
+        await server.an_appointment(doctor, patient, date=DAY, effective_at=at(DAY, "07:00"))
+
+    async with AsyncExitStack() as stack:
+        monitors = [await stack.enter_async_context(connected(server, receive_bytes=4096)) for _ in range(10)]
+        for monitor in monitors:
+            await monitor.upgrade(WS)
+            await monitor.say({"action": "subscribe", "date": DAY})
+            await monitor.hear_json()
+            monitor.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        async with server.monitor() as brisk:
+            await brisk.send_json({"action": "subscribe", "date": DAY})
+            await brisk.receive_json(timeout=2)
+            for room in range(60):
+                await _change(server, doctor, room)
+                await brisk.receive_json(timeout=2)
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        for monitor in monitors:
+            monitor.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            while (heard := await monitor.hear())[0] != 0x8:
+                assert heard[0] == 0x1
+            assert await monitor.is_closed()
