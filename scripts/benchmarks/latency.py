@@ -14,14 +14,15 @@ even asked to keep up: it gets 3 commands, each when the one before was shown, o
 "full" sends whole days, "delta" what changed. The small day has 15 appointments, the large one 6,000, where a full
 update is 2 MB: too much for a thousand monitors many times a second, so that there only deltas are compared.
 
-"bytes" are those of one check-in's delta, and of a call-next's where 29 stay waiting, beside the peer's whole day.
+"bytes" are those of one check-in's delta, and of a call-next's where 29 stay waiting, beside the peer's whole day; of
+the message, and of the frame for who agreed on compression, as every browser and our own clients do.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scripts.benchmarks import hospital, stage, stopwatch
@@ -110,8 +111,11 @@ async def _large_day(postgres: Postgres, day: Day, monitors: int, pace: Pace, pe
     whole = f"{PEER}, the whole day"
     return [
         *_compare("large day, delta", [(ours, peer)]),
-        row("large day, a check-in", "bytes", whole, [(check_in, peer.message_bytes)]),
-        row("large day, a call-next with 29 waiting", "bytes", whole, [(call_next, peer.message_bytes)]),
+        *(
+            row(f"large day, {case}{how}", "bytes", whole, [(size, peer.message_bytes)])
+            for case, sizes in (("a check-in", check_in), ("a call-next with 29 waiting", call_next))
+            for how, size in zip(("", ", deflated"), sizes, strict=True)
+        ),
     ]
 
 
@@ -135,20 +139,22 @@ async def _peers(postgres: Postgres, day: Day, seats: Seats, pace: Pace) -> Figu
         return await stopwatch.measure(server, seats, day.peers_steps, pace)
 
 
-async def _delta_bytes(postgres: Postgres, day: Day) -> tuple[int, int]:
-    """Of the check-in of who comes last, and of a call of who comes first."""
+async def _delta_bytes(postgres: Postgres, day: Day) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(as a message, as a deflated frame) of the check-in of who comes last, and of a call of who comes first."""
     doctor, line = next(iter(day.morning.clinics.items()))
+    seats = day.seats(1, **DELTA)
     async with (
         stage.daysheet(postgres, day.log) as server,
         stopwatch.client(server) as session,
-        stopwatch.witnesses(session, day.seats(1, **DELTA)) as there,
+        stopwatch.witnesses(session, seats) as there,
+        stage.audience(server, replace(seats, deflate=True)) as deflating,
     ):
 
-        async def size(path: str, body: dict[str, str]) -> int:
+        async def sizes(path: str, body: dict[str, str]) -> tuple[int, int]:
             asked = Asked(time.perf_counter(), await stopwatch.post(session, path, body))
             await stopwatch.wait_until_shown([asked], there, PATIENCE_SECONDS)
-            return there[0].message_bytes
+            return there[0].message_bytes, (await deflating.heard()).received
 
-        await size(f"/api/v1/appointments/{line[-1]}/undo", {"reason": "comes later"})
-        check_in = await size("/api/v1/checkins", {"appointment_id": str(line[-1])})
-        return check_in, await size("/api/v1/queue/call-next", {"doctor_id": str(doctor)})
+        await sizes(f"/api/v1/appointments/{line[-1]}/undo", {"reason": "comes later"})
+        check_in = await sizes("/api/v1/checkins", {"appointment_id": str(line[-1])})
+        return check_in, await sizes("/api/v1/queue/call-next", {"doctor_id": str(doctor)})
