@@ -30,7 +30,7 @@ CASES = {
     "startup": 9,
     "memory": 12,
     "fanout": 6,
-    "latency": 14,
+    "latency": 16,
     "growth": 4,
     "replay": 5,
     "verify": 2,
