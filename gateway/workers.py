@@ -173,13 +173,13 @@ class _Crew:
         """Stop all. Who takes longer than STOP_SECONDS is killed: nobody was told of what it has not committed."""
         for worker in self._workers.values():
             worker.send(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._all_gone()
-        except TimeoutError:
+        # Not asyncio.timeout: this task is cancelled, and the first releases of Python 3.11 take the time-out for that.
+        all_gone = asyncio.ensure_future(self._all_gone())
+        await asyncio.wait([all_gone], timeout=STOP_SECONDS)
+        if not all_gone.done():
             for worker in self._workers.values():
                 worker.send(signal.SIGKILL)
-            await self._all_gone()
+        await all_gone
 
     async def _all_gone(self) -> None:
         for worker in self._workers.values():
