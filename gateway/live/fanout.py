@@ -2,8 +2,8 @@
 
 A channel is what many monitors watch alike: one view of one date. It has two streams, of whole states and of deltas.
 Each state that a stream publishes is encoded once, and framed once for each window of compression that its monitors
-agreed on; the same bytes go to every monitor. A monitor that has not drained the last frame is skipped and
-gets the newest state when it has: it may miss states, never go back, and always ends at the newest.
+agreed on; the same bytes go to every monitor. A monitor that has not drained the last frame is skipped and gets the
+newest state when it has: it may miss states, never go back, and always ends at the newest.
 
 Whoever has the newest state, and nothing left in a buffer, stands in a crowd of bare sockets, which is handed the next
 one without anybody in it being looked at: see direct.py. Only who is behind, or has something else to be told, is asked
