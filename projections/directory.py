@@ -152,6 +152,15 @@ class Directory:
                 self._read_no_more(missing)
             missing = changed
 
+    def lacks_key(self, patient_id: PatientId) -> bool:
+        """Whether one at hand could not be shown any more after a change of theirs: see `have_keys`."""
+        person = self._people.get(patient_id)
+        return person is not None and person.details is not ERASED and not self._vault.has_key(patient_id)
+
+    async def have_keys(self, patient_ids: Iterable[PatientId]) -> None:
+        """Those at hand may stay longer than their keys."""
+        await self._vault.fetch_keys(patient_id for patient_id in patient_ids if self.lacks_key(patient_id))
+
     def fold_patient(self, row: Recorded, event: Event) -> None:
         """A patient's own event, as it happens."""
         patient_id = PatientId(row.subject)

@@ -16,7 +16,7 @@ import structlog
 from domain.log import read
 from domain.log.codec import EventMapper, Recorded, UnreadableEvent
 from domain.postgres.connect import FAULTS
-from domain.rules.events import Event
+from domain.rules.events import Event, PatientDetailsChanged
 from domain.rules.ids import DOCTOR, PATIENT, DoctorId, PatientId
 from projections.board import DayBoard, brings
 from projections.boards import POISON, Boards
@@ -122,16 +122,19 @@ class Projector:
             return None
 
     async def _have_people(self, facts: Sequence[tuple[Recorded, Event]]) -> None:
-        """A board that folds a booking must know the patient. Without the store there is nothing to do but wait."""
+        """A board that folds a booking must know the patient, and who changes is read with their key. Without the
+        store there is nothing to do but wait."""
         tried: set[PatientId] = set()
-        while wanted := self._booked(facts) - tried:  # again: a board may have been loaded while we read
+        while wanted := (self._booked(facts) | self._unreadable(facts)) - tried:  # again: more may have been loaded
             try:
                 await self._directory.have(wanted)
+                await self._directory.have_keys(wanted)
                 tried |= wanted
             except POISON as error:
                 for row, fact in facts:
                     if row.day is not None and brings(fact) in wanted:
                         self._boards.give_up(row.day, error)
+                tried |= wanted
             except FAULTS as fault:
                 log.warning("people_not_readable", fault=type(fault).__name__)
                 await asyncio.sleep(PEOPLE_RETRY_SECONDS)
@@ -146,6 +149,11 @@ class Projector:
             and (patient_id := brings(fact)) is not None
             and self._directory.person(patient_id) is None
         }
+
+    def _unreadable(self, facts: Sequence[tuple[Recorded, Event]]) -> set[PatientId]:
+        """Patients at hand whose changes cannot be read yet."""
+        changed = (PatientId(row.subject) for row, fact in facts if isinstance(fact, PatientDetailsChanged))
+        return {patient_id for patient_id in changed if self._directory.lacks_key(patient_id)}
 
     def _fold(self, row: Recorded, fact: Event) -> list[DayBoard]:
         """Returns the loaded boards on which somebody may see another state."""

@@ -143,8 +143,13 @@ async def start_server(
     assert process.stderr is not None
     log = bytearray()
     reading = asyncio.create_task(_gather(process.stderr, log))
-    async with asyncio.timeout(START_SECONDS):
-        line = (await process.stdout.readline()).decode()
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            line = (await process.stdout.readline()).decode()
+    except BaseException:  # Nobody else could end it.
+        process.kill()
+        await asyncio.gather(process.wait(), reading, _gather(process.stdout, bytearray()))
+        raise
     if not line.startswith("Daysheet serves "):
         await process.wait()
         await reading

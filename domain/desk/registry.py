@@ -87,9 +87,10 @@ async def change_patient(work: Work, command: ChangePatient) -> Receipt:
     work.touch(stream)
     vault, digests = work.equipment.vault, work.equipment.digests
     await vault.fetch_keys([command.patient_id])
-    before = vault.open_details(command.patient_id, patient.details)
+    # Another server may have forgotten them while this one still holds the key: the key alone does not tell.
+    before = None if patient.erased else vault.open_details(command.patient_id, patient.details)
     if before is None:
-        raise UnknownPatient  # Forgotten: there is nobody left whose details could change.
+        raise UnknownPatient  # There is nobody left whose details could change.
     moment = work.moment()
     told = _told(command, before.__struct_fields__)
     details = structs.replace(before, **told | ({"gender": told["gender"] or "unknown"} if "gender" in told else {}))

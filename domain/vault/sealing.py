@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -64,23 +64,28 @@ class Vault:
     def new_key(self, patient_id: PatientId) -> bytes:
         """Make this patient's key. Returns it wrapped, to be kept with the patient's first event."""
         key = AESGCM.generate_key(256)
-        self._remember(patient_id, key)
+        self._keys[patient_id] = key
+        self._used({patient_id})
         return self._master.wrap(key)
 
     async def fetch_keys(self, patient_ids: Iterable[PatientId]) -> None:
-        """Have the keys at hand of all these patients who are not forgotten.
+        """Have the keys at hand of all these patients who are not forgotten, at least until the next await.
 
         Raises WrongMasterKey, MasterKeyMissing.
         """
-        missing = [patient_id for patient_id in patient_ids if patient_id not in self._keys]
-        if missing:
+        wanted = set(patient_ids)
+        forgotten: set[PatientId] = set()
+        # Again, where others drove one out or forgot it while the store was asked.
+        while missing := [who for who in wanted if who not in self._keys and who not in forgotten]:
             for row in await self._pool.fetch(_WRAPPED, missing):
                 if row["patient"] not in self._forgotten:
                     try:
-                        self._remember(row["patient"], self._master.unwrap(row["wrapped"]))
+                        self._keys[row["patient"]] = self._master.unwrap(row["wrapped"])
                     except MasterKeyMissing as error:
                         await self._require_known(row["wrapped"], error)
                         raise
+            forgotten.update(who for who in missing if who not in self._keys)
+        self._used(wanted - forgotten)
 
     async def _require_known(self, wrapped: bytes, error: MasterKeyMissing) -> None:
         """A master key that the store knows may still come to this machine. Another is nobody's: the row is broken."""
@@ -134,9 +139,11 @@ class Vault:
         except InvalidTag as error:
             raise Tampered(f"a sealed field of patient {patient_id} was changed") from error
 
-    def _remember(self, patient_id: PatientId, key: bytes) -> None:
-        self._keys[patient_id] = key
-        if len(self._keys) > KEYS_CACHED:
+    def _used(self, patient_ids: Collection[PatientId]) -> None:
+        """These come last when there are too many: a key that is not at hand looks as one forgotten does."""
+        for patient_id in patient_ids:
+            self._keys.move_to_end(patient_id)
+        while len(self._keys) > max(KEYS_CACHED, len(patient_ids)):
             self._keys.popitem(last=False)
 
 

@@ -33,6 +33,8 @@ SEED = int(os.environ.get("DAYSHEET_TEST_SEED") or (0 if os.environ.get("CI") el
 ROUNDS, CLERKS = 3, 4
 COMMANDS = 40
 """So many are acknowledged before, and again after, the disaster of a round."""
+LOG_BYTES = 20_000
+"""So much of each server's log is shown when something is wrong."""
 FAR_SECONDS = 0.03
 """How much later the database's answers come to the server that is far from it."""
 
@@ -103,6 +105,8 @@ async def a_watched_day(hospital: Hospital, database: Database, disaster: Disast
             happenings.are_told_by(envelope)
     except BaseException as wrong:
         wrong.add_note(f"DAYSHEET_TEST_SEED={SEED}")
+        for server in hospital.servers:
+            wrong.add_note(server.log[-LOG_BYTES:].decode(errors="replace"))
         raise
     for server in hospital.servers:
         assert b"Traceback" not in server.log, server.log.decode()

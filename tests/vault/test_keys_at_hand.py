@@ -1,0 +1,106 @@
+"""A process holds so many patients' keys and no more. Whose key it let go is not taken for somebody forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domain.desk.desk import Desk
+from domain.desk.outcome import Asker
+from domain.desk.streams import Locks, Streams
+from domain.rules import commands
+from domain.rules.ids import PatientId
+from domain.vault import sealing
+from domain.vault.sealing import Vault
+from gateway.parts import Parts
+
+KEYS = 3
+
+
+@pytest.fixture(autouse=True)
+def room_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "KEYS_CACHED", KEYS)
+
+
+def _elsewhere(parts: Parts) -> Desk:
+    """Another server's: it holds keys of its own."""
+    equipment = parts.desk.equipment
+    vault = Vault(parts.pool, equipment.vault._master)
+    return Desk(replace(equipment, vault=vault, streams=Streams(parts.pool), locks=Locks()))
+
+
+async def _ask(desk: Desk, command: Any) -> PatientId:
+    return PatientId((await desk.handle(command, Asker(actor="desk-1", role="reception"))).receipt.id)
+
+
+async def _patients(desk: Desk, number: int) -> list[PatientId]:
+    return [await _ask(desk, commands.RegisterPatient(name=f"Asha {one}")) for one in range(number)]
+
+
+def _held(vault: Vault, patients: list[PatientId]) -> int:
+    return sum(vault.has_key(patient) for patient in patients)
+
+
+async def test_no_more_keys_are_held_than_there_is_room_for(parts: Parts) -> None:
+    patients = await _patients(parts.desk, KEYS + 2)
+    vault = parts.desk.equipment.vault
+    assert _held(vault, patients) == KEYS
+    await vault.fetch_keys(patients[:1])
+    assert vault.has_key(patients[0])
+    assert _held(vault, patients) == KEYS
+
+
+async def test_all_that_were_asked_for_together_are_there_together(parts: Parts) -> None:
+    """Also those that would have been the next to go, and more than there is room for."""
+    patients = await _patients(parts.desk, KEYS + 2)
+    vault = parts.desk.equipment.vault
+    wanted = patients[2:3] + patients[:2]  # The first of them is the oldest at hand.
+    await vault.fetch_keys(wanted)
+    assert _held(vault, wanted) == len(wanted)
+    await vault.fetch_keys(patients)
+    assert _held(vault, patients) == len(patients)
+
+
+async def test_what_others_fetch_meanwhile_drives_none_of_them_out(parts: Parts) -> None:
+    patients = await _patients(parts.desk, 3 * KEYS)
+    vault = parts.desk.equipment.vault
+
+    async def there(wanted: list[PatientId]) -> int:
+        await vault.fetch_keys(wanted)
+        return _held(vault, wanted)
+
+    groups = [patients[start : start + KEYS] for start in (0, 3, 6, 1, 4)]
+    assert await asyncio.gather(*map(there, groups)) == [KEYS] * len(groups)
+
+
+async def test_a_change_made_elsewhere_is_read_though_the_key_was_let_go(parts: Parts) -> None:
+    elsewhere = _elsewhere(parts)
+    first, *others = await _patients(elsewhere, 1 + KEYS)
+    await parts.directory.have([first])
+    await parts.directory.have(others)
+    assert not parts.desk.equipment.vault.has_key(first)  # So there was something to let go.
+
+    changed = await elsewhere.handle(
+        commands.ChangePatient(patient_id=first, name="Ida Berg"), Asker(actor="desk-2", role="reception")
+    )
+    await parts.projector.reached(changed.sequence, seconds=10)
+    person = parts.directory.person(first)
+    assert person is not None
+    assert person.details.name == "Ida Berg"
+
+
+async def test_who_is_erased_elsewhere_is_shown_as_erased_though_the_key_was_let_go(parts: Parts) -> None:
+    elsewhere = _elsewhere(parts)
+    first, *others = await _patients(elsewhere, 1 + KEYS)
+    await parts.directory.have([first])
+    await parts.directory.have(others)
+    asker = Asker(actor="desk-2", role="reception")
+    await elsewhere.handle(commands.ChangePatient(patient_id=first, name="Ida Berg"), asker)
+    erased = await elsewhere.handle(commands.ErasePatient(patient_id=first, reason="asked for it"), asker)
+    await parts.projector.reached(erased.sequence, seconds=10)
+    person = parts.directory.person(first)
+    assert person is not None
+    assert person.details.name == "[erased]"
