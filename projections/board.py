@@ -253,7 +253,8 @@ class DayBoard:
         clinic.introduced = max(clinic.introduced, position)
         clinic.changed = max(clinic.changed, position)
         self.sequence = max(self.sequence, position)
-        self._was_not_told(position, event_name)
+        if event_name not in REGISTRATIONS:  # which come before anybody is on a board
+            self.tells_from(position)
 
     def person_was_changed(self, patient_id: PatientId, position: int, event_name: str) -> None:
         """While loading: the patient's last event, which may be newer than all of the date's own."""
@@ -264,11 +265,12 @@ class DayBoard:
                 entry.changed = max(entry.changed, position)
                 self.clinics[stream].changed = max(self.clinics[stream].changed, position)
                 self.sequence = max(self.sequence, position)
-        self._was_not_told(position, event_name)
+        if event_name not in REGISTRATIONS:
+            self.tells_from(position)
 
-    def _was_not_told(self, position: int, event_name: str) -> None:
-        if event_name not in REGISTRATIONS:  # which come before anybody is on a board
-            self.told_from = max(self.told_from, position)
+    def tells_from(self, position: int) -> None:
+        """Up to here people may have changed unheard."""
+        self.told_from = max(self.told_from, position)
 
     # --- boards of the past ----------------------------------------------------------------------
 

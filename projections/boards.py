@@ -251,14 +251,21 @@ class Boards:
 
 
 def fold_people(board: DayBoard, directory: Directory, up_to: int) -> None:
-    """Everybody's last event, as far as it is not after a position. Of people, boards know no more than that."""
+    """Everybody's last event, as far as it is not after a position. Of people, boards know no more than that.
+
+    Of whoever changed after it nothing earlier is known any more: then the board cannot tell what happened before.
+    """
     for patient_id in board.patients():
         person = directory.person(patient_id)
-        if person is not None and person.sequence <= up_to:
+        if person is None or person.sequence > up_to:
+            board.tells_from(up_to)
+        else:
             board.person_was_changed(patient_id, person.sequence, person.last_event)
     for clinic in board.clinics.values():
         doctor = directory.doctors.get(clinic.doctor_id)
-        if doctor is not None and doctor.sequence <= up_to:
+        if doctor is None or doctor.sequence > up_to:
+            board.tells_from(up_to)
+        else:
             board.doctor_was_changed(clinic, doctor.sequence, directory.doctors_last_event[clinic.doctor_id])
 
 

@@ -11,13 +11,14 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.desk.outcome import Asker
 from domain.log import codec, read
 from domain.rules import commands, events
-from domain.rules.ids import AppointmentId, DoctorId, PatientId, patient_stream
+from domain.rules.ids import AppointmentId, DoctorId, PatientId, doctor_stream, patient_stream
 from domain.rules.refusals import Refusal
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
@@ -328,3 +329,49 @@ async def test_who_is_erased_while_being_read_is_not_shown_by_name(parts: Parts)
     person = boards._directory.person(patient)
     assert person is not None
     assert (person.details.name, person.sequence) == ("[erased]", erased.id)
+
+
+@pytest.mark.parametrize("who", ["patient", "doctor"])
+async def test_who_changes_before_and_while_a_board_is_loaded_is_told_of_both_times_or_of_none(
+    parts: Parts, who: str
+) -> None:
+    """Of people a board knows their last event only, and the last came while it was loading."""
+    morning = Morning(parts)
+    await morning.begin(doctors=1, patients=1)
+    await morning.book(0, 0)
+    (doctor,), (patient,) = morning.doctors, morning.patients
+    booked = await read.head(parts.pool)
+    for name in ("Ida", "Ida Berg"):
+        change = (
+            commands.ChangePatient(patient_id=patient, name=name)
+            if who == "patient"
+            else commands.ChangeDoctor(doctor_id=doctor, name=name)
+        )
+        await morning.do(change)
+    await morning.up_to_date()
+    stream = patient_stream(patient) if who == "patient" else doctor_stream(doctor)
+    first, second = await read.streams(parts.pool, {stream: 1})
+
+    boards, _ = afresh(parts)
+    directory = boards._directory
+    boards.applied = directory.applied = first.id
+    await directory.load_doctors()
+    loading = asyncio.create_task(boards.get(morning.day))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert boards.shows(morning.day)  # It has asked, and waits for the answer.
+    fact = codec.facts().to_domain_event(second)
+    if who == "patient":
+        directory.fold_patient(second, fact)
+        boards.person_changed(patient, second.id, fact)
+    else:
+        directory.fold_doctor(second, fact)
+        boards.doctor_changed(doctor, second.id, fact)
+    boards.applied = directory.applied = second.id
+    board = await loading
+
+    assert board.sequence == second.id
+    assert View().news_after(board, directory.doctors, booked) is None
+    since = View().news_after(board, directory.doctors, first.id)
+    assert since is not None
+    assert [news.sequence for news in since] == [second.id]
