@@ -27,10 +27,11 @@ class Gone(Exception):
 class Wire:
     """`window_bits`: of the compression agreed on, 0 for none. `socket`: its number, for as long as `clear`."""
 
-    __slots__ = ("_released", "_transport", "blocked", "socket", "window_bits")
+    __slots__ = ("_ended", "_released", "_transport", "blocked", "socket", "window_bits")
 
     def __init__(self, transport: asyncio.Transport, window_bits: int) -> None:
         self._transport, self.window_bits = transport, window_bits
+        self._ended = False
         self.blocked: Callable[[], None] = _nobody_minds
         """Called at once when the wire is not clear any more."""
         self._released: asyncio.Event | None = None
@@ -43,7 +44,13 @@ class Wire:
 
     @property
     def closing(self) -> bool:
-        return self._transport.is_closing()
+        """Nothing more may be said."""
+        return self._ended or self._transport.is_closing()
+
+    def end(self) -> None:
+        """A close frame comes next, and nothing after it."""
+        self._ended = True
+        self.blocked()
 
     @property
     def unsent_bytes(self) -> int:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from domain.postgres.connect import Connection
 from tests.conftest import ServerFactory
 from tests.gateway.contract import at, is_day
 from tests.gateway.raw import Raw, connected, frame
@@ -267,3 +268,23 @@ async def test_nothing_comes_after_the_close_frame_of_a_server_that_stops(serve:
             while (heard := await monitor.hear())[0] != 0x8:
                 assert heard[0] == 0x1
             assert await monitor.is_closed()
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_nothing_comes_after_the_close_frame_for_whose_date_was_still_being_read(
+    serve: ServerFactory, admin: Connection
+) -> None:
+    server = await serve()
+    doctor = await server.a_doctor()
+    await _change(server, doctor, 1)
+    async with connected(server) as monitor:
+        await monitor.upgrade(WS)
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE daysheet.event IN ACCESS EXCLUSIVE MODE")
+            await monitor.say({"action": "subscribe", "date": "2022-03-08"})
+            await monitor.say({"action": "ping"})
+            await asyncio.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)
+        assert (await monitor.hear())[0] == 0x8
+        assert await monitor.is_closed()

@@ -22,6 +22,7 @@ from tests.gateway.contract import at
 from tests.gateway.frames import (
     ASK,
     BINARY,
+    CLOSE,
     FIN,
     MESSAGE_BYTES,
     MORE,
@@ -308,6 +309,19 @@ async def test_the_limit_is_on_what_a_message_inflates_to(hospital: Server) -> N
         await client.hears_a("pong")
         await client.raw.send(wire(FIN | RSV1 | TEXT, client.deflated(ASK.ljust(MESSAGE_BYTES + 1))))
         assert await ended(client.raw) == 1009
+
+
+async def test_nothing_comes_after_the_good_bye_to_who_said_too_much(hospital: Server, past: str) -> None:
+    """The server waits a while for the answer to it, and the day goes on."""
+    clinic = f"/clinics/{await hospital.a_doctor()}/{past}"
+    async with deflating(hospital) as client:
+        await client.say({"action": "subscribe", "date": past})
+        await client.hears_a("snapshot")
+        await client.raw.send(wire(FIN | RSV1 | TEXT, client.deflated(ASK.ljust(MESSAGE_BYTES + 1))))
+        assert (await client.raw.hear())[0] == CLOSE
+        for capacity in (3, 4, 5):
+            await hospital.call("PUT", clinic, {"capacity": capacity})
+        assert await client.raw.is_closed()
 
 
 def _resident_bytes(server: Server) -> int:
