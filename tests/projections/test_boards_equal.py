@@ -22,7 +22,7 @@ from domain.rules.ids import AppointmentId, DoctorId, PatientId, doctor_stream, 
 from domain.rules.refusals import Refusal
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
-from projections import shapes
+from projections import directory, shapes
 from projections.board import DayBoard
 from projections.boards import APPOINTMENT_BYTES, BOARD_BYTES, Boards
 from projections.directory import Directory
@@ -99,10 +99,10 @@ class Morning:
 def afresh(parts: Parts, **options: Any) -> tuple[Boards, Encoder]:
     """Boards, people and keys that have seen nothing yet."""
     vault = Vault(parts.pool, parts.desk.equipment.vault._master)
-    directory = Directory(parts.pool, vault, codec.facts())
-    boards = Boards(parts.pool, directory, codec.facts(), **options)
-    boards.applied = directory.applied = parts.projector.position
-    return boards, Encoder(directory, parts.zone)
+    people = Directory(parts.pool, vault, codec.facts())
+    boards = Boards(parts.pool, people, codec.facts(), **options)
+    boards.applied = people.applied = parts.projector.position
+    return boards, Encoder(people, parts.zone)
 
 
 async def is_equal_when_read_again(morning: Morning) -> None:
@@ -312,6 +312,18 @@ async def test_only_dates_that_nobody_watches_are_let_go_and_only_when_room_is_s
     for day in (second, third):
         await boards.get(day)
     assert watched not in {board.date for board in boards.loaded()}  # nobody watches any more
+
+
+async def test_a_board_may_show_more_people_than_are_kept(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "PEOPLE_KEPT", 2)
+    morning, another = Morning(parts), Morning(parts)
+    for each in (morning, another):
+        await each.begin(doctors=2, patients=6)
+        for patient in range(6):
+            await each.book(patient % 2, patient)
+    await is_equal_when_read_again(morning)
+    await is_equal_when_read_again(another)
+    assert parts.encoder.day(await parts.boards.get(morning.day), NOW)
 
 
 async def test_who_is_erased_while_being_read_is_not_shown_by_name(parts: Parts) -> None:
