@@ -94,6 +94,8 @@ class Monitor:
         except NOT_SHOWN:
             self.lose()
             return
+        if self._wire.closing:
+            return  # Nothing is shown any more, and so nothing was looked at.
         # No await from here on: a state published in between would be missed.
         try:
             stream = self._fanout.join(board, view, self, deltas=message.mode == "delta")

@@ -274,9 +274,8 @@ async def test_nothing_comes_after_the_close_frame_of_a_server_that_stops(serve:
 async def test_nothing_comes_after_the_close_frame_for_whose_date_was_still_being_read(
     serve: ServerFactory, admin: Connection
 ) -> None:
-    server = await serve()
-    doctor = await server.a_doctor()
-    await _change(server, doctor, 1)
+    """And nothing is on record as looked at."""
+    stays, server = await serve(), await serve()
     async with connected(server) as monitor:
         await monitor.upgrade(WS)
         async with admin.transaction():
@@ -288,3 +287,5 @@ async def test_nothing_comes_after_the_close_frame_for_whose_date_was_still_bein
             await asyncio.sleep(0.5)
         assert (await monitor.hear())[0] == 0x8
         assert await monitor.is_closed()
+    assert await server.stop() == 0
+    assert (await stays.get("/audit?date=2022-03-08")).body["records"] == []
