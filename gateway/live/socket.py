@@ -55,7 +55,7 @@ class Connection:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     text = message.data.encode() if message.type is WSMsgType.TEXT else message.data
                     if len(text) > MESSAGE_BYTES:  # The library lets one byte more through where it was deflated.
-                        await self._say_good_bye(WSCloseCode.MESSAGE_TOO_BIG)
+                        await self._say_good_bye(self._monitor, WSCloseCode.MESSAGE_TOO_BIG)
                         break
                     await self._hear(text, self._monitor)
         finally:
@@ -69,16 +69,16 @@ class Connection:
         """The server goes; the client is to come back later."""
         if self._monitor is None:
             return  # It has not begun.
-        self._end_replay()
-        self._monitor.end()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._say_good_bye(WSCloseCode.SERVICE_RESTART, b"restarting")
+                await self._say_good_bye(self._monitor, WSCloseCode.SERVICE_RESTART, b"restarting")
         except TimeoutError:
             self._wire.abort()
 
-    async def _say_good_bye(self, code: WSCloseCode, why: bytes = b"") -> None:
+    async def _say_good_bye(self, monitor: Monitor, code: WSCloseCode, why: bytes = b"") -> None:
         """Nothing comes after it, while the answer is waited for: no state, and no date that is still loading."""
+        self._end_replay()
+        monitor.end()
         self._wire.end()
         await self._socket.close(code=code, message=why)
 

@@ -50,7 +50,6 @@ class Wire:
     def end(self) -> None:
         """A close frame comes next, and nothing after it."""
         self._ended = True
-        self.blocked()
 
     @property
     def unsent_bytes(self) -> int:
