@@ -66,8 +66,6 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"--port {self.port} is no port: 0 to 65535")
-        if self.timezone is not None:
-            self.zone_name()
         if not 1 <= self.workers <= MOST_WORKERS:
             raise SettingsError(f"--workers {self.workers} cannot be: 1 to {MOST_WORKERS}")
         if self.database_url is not None and not _is_database_url(self.database_url):
