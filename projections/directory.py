@@ -13,7 +13,7 @@ from domain.log import read
 from domain.log.codec import EventMapper, Recorded
 from domain.rules import events
 from domain.rules.events import Event
-from domain.rules.ids import DOCTOR, DoctorId, PatientId, patient_stream
+from domain.rules.ids import DOCTOR, DoctorId, PatientId, doctor_stream, patient_stream
 from domain.vault.sealing import PatientDetails
 from projections.shapes import DoctorCard, Patient, PatientCard, PublicPatient
 
@@ -122,7 +122,28 @@ class Directory:
                 sequence=row.id,
             )
 
+    async def doctor_as_of(self, doctor_id: DoctorId, sequence: int) -> DoctorCard:
+        """As registered right after an event of theirs, or later, up to `sequence`."""
+        past = self._as_of(sequence)
+        for row in await read.streams(self._pool, {doctor_stream(doctor_id): 0}):
+            if row.id <= sequence:
+                past.fold_doctor(row, self._mapper.to_domain_event(row))
+        return past.doctors[doctor_id]
+
+    def _as_of(self, sequence: int) -> Directory:
+        past = Directory(self._pool, self._vault, self._mapper)
+        past.applied = sequence
+        return past
+
     # --- patients --------------------------------------------------------------------------------
+
+    async def patient_as_of(self, patient_id: PatientId, sequence: int) -> PatientCard:
+        """The same of a patient. Whoever is erased by now is so in every past."""
+        past = self._as_of(sequence)
+        await past.have([patient_id])
+        person = past.person(patient_id)
+        assert person is not None  # Their event is why this is asked.
+        return person.card()
 
     def person(self, patient_id: PatientId) -> Person | None:
         """One at hand, or None: see `have`."""

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from domain.vault.sealing import PatientDetails
 
 TOKEN_BYTES: Final = 16
-LONGEST_BEGINNING: Final = 12
-WORDS_INDEXED: Final = 8
+LONGEST_BEGINNING: Final = 40
+"""A phone number or an mrn is found by all of it: many share their first letters, and are not asked for."""
+WORDS_INDEXED: Final = 20
 
 
 class Digests:
@@ -41,7 +42,7 @@ class Digests:
 
         `ana pet` asks for two words of a name; `+49 151` also for a number that begins with 49151.
         """
-        words = [word[:LONGEST_BEGINNING] for word in plain(question).split()]
+        words = [_bare(word)[:LONGEST_BEGINNING] for word in plain(question).split()]
         number = _number(question)[:LONGEST_BEGINNING]
         readings = [words, [number]] if number and words != [number] else [words]
         return [[_digest(self._search, word)[:TOKEN_BYTES] for word in reading] for reading in readings if reading]
@@ -52,19 +53,32 @@ def _digest(key: bytes, *parts: str) -> bytes:
 
 
 def _beginnings(details: PatientDetails) -> Iterator[str]:
-    words = plain(details.name).split()[:WORDS_INDEXED]
-    if details.phone:
-        words.append(_number(details.phone))
-    if details.mrn:
-        words.append(plain(details.mrn).strip())
+    words = [start for word in plain(details.name).split() for start in _starts(word)][:WORDS_INDEXED]
+    words.extend(_number(number) for number in (details.phone, details.mrn) if number)
     for word in words:
         for length in range(1, min(len(word), LONGEST_BEGINNING) + 1):
             yield word[:length]
 
 
+def _starts(word: str) -> list[str]:
+    """A word from each of its parts on: `o'brien-smith` is looked for as `obrien-s` and as `smith`, too."""
+    parts = _parts(word)
+    return ["".join(parts[first:]) for first in range(len(parts))] or [word]
+
+
+def _bare(word: str) -> str:
+    """A word as it is looked for: there are many hyphens and apostrophes, and nobody tells them apart."""
+    return "".join(_parts(word)) or word
+
+
+def _parts(text: str) -> list[str]:
+    """What is between blanks, punctuation and signs."""
+    return "".join(" " if unicodedata.category(letter)[0] in "PS" else letter for letter in text).split()
+
+
 def _number(text: str) -> str:
     """Without the blanks, dashes and brackets that people put into numbers."""
-    return "".join(filter(str.isalnum, plain(text)))
+    return "".join(_parts(plain(text)))
 
 
 def plain(text: str) -> str:

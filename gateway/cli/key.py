@@ -16,7 +16,7 @@ from domain.vault.keyfile import KeyFile
 from domain.vault.rotate import Rotated
 from gateway import app as composition
 from gateway.cli.failing import EXPECTED, fail
-from gateway.cli.store import settings_for
+from gateway.cli.store import require_made, settings_for
 from gateway.settings import Settings
 
 key = App(name="key", help="The master key, on which everything personal hangs.")
@@ -57,6 +57,7 @@ async def _rotate(settings: Settings) -> str:
 
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[Connection]:
+    require_made(settings)
     async with composition.database(settings) as url:
         connection = await connect(url)
         try:

@@ -74,6 +74,7 @@ def serve(
             ledger_key=os.environ.get("DAYSHEET_LEDGER_KEY"),
             checkpoint_dir=checkpoint_dir and checkpoint_dir.absolute(),
         )
+        settings.zone_name()  # One that does not exist is refused before a store is made.
     except EXPECTED as error:
         fail(error)
     _serve(settings, errors=sys.stderr)

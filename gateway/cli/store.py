@@ -40,14 +40,22 @@ def settings_for(database_url: str | None, data_dir: Path | None) -> Settings:
     )
 
 
+def require_made(settings: Settings) -> None:
+    """Only `serve` and `migrate` make an embedded database; for all else a folder without one is a slip of the pen.
+
+    Raises SettingsError.
+    """
+    if settings.database_url is None and not (settings.folder / "postgres" / "cluster").exists():
+        raise SettingsError(f"there is no store under {settings.folder}: say --data-dir, or --database-url")
+
+
 @asynccontextmanager
 async def readable(settings: Settings) -> AsyncIterator[str]:
     """The URL of a store that is there, with the schema of this release: for commands that only read.
 
     Raises SettingsError where no embedded database has ever been made, SchemaMismatch.
     """
-    if settings.database_url is None and not (settings.folder / "postgres" / "cluster").exists():
-        raise SettingsError(f"there is no store under {settings.folder}: say --data-dir, or --database-url")
+    require_made(settings)
     async with administered(settings) as url:
         connection = await connect(url)
         try:
@@ -70,6 +78,7 @@ async def administered(settings: Settings) -> AsyncIterator[str]:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Opened]:
     """The store, read by a command that needs the master key for it. Raises WrongMasterKey, SettingsError."""
+    require_made(settings)
     async with composition.database(settings) as url:
         who, keys = await _who(url, settings)
         async with pool(url) as readers:

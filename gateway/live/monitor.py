@@ -107,8 +107,9 @@ class Monitor:
         self._stream = stream
         self._watch = self._parts.audit.began(self._viewer, self._started(message, view))
         self._seen, self._beginning = -1, True
-        if resumes and message.resume is not None and message.resume.sequence <= stream.channel.sequence:
-            self._seen = message.resume.sequence
+        if resumes and message.resume is not None:
+            # What is newer in the log than all that is shown changed nothing here: so there is nothing to tell.
+            self._seen = min(message.resume.sequence, stream.channel.sequence)
         if message.heartbeat is not None:
             self._beat_every(message.heartbeat)
         self._aside = self._told_live != self._parts.freshness.live

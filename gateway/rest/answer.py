@@ -55,9 +55,9 @@ async def _state(parts: Parts, done: Done) -> Any:
     receipt = done.receipt
     match receipt.kind:
         case "doctor":
-            return await doctor_card(parts, DoctorId(receipt.id))
+            return await _doctor_card(parts, DoctorId(receipt.id), done)
         case "patient":
-            return await patient_card(parts, PatientId(receipt.id))
+            return await _patient_card(parts, PatientId(receipt.id), done)
         case "clinic":
             assert receipt.date is not None
             return await _clinic_card(parts, DoctorId(receipt.id), receipt.date, done)
@@ -109,6 +109,23 @@ def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentI
     found = board.find(appointment_id)
     assert found is not None
     return parts.encoder.appointment(*found, board.date)
+
+
+async def _doctor_card(parts: Parts, doctor_id: DoctorId, done: Done) -> shapes.DoctorCard:
+    """As registered now, unless that is something else than right after the command."""
+    card = parts.directory.doctors.get(doctor_id)
+    if card is not None and card.sequence == done.sequence:
+        return card
+    return await parts.directory.doctor_as_of(doctor_id, done.sequence)
+
+
+async def _patient_card(parts: Parts, patient_id: PatientId, done: Done) -> shapes.PatientCard:
+    """The same of a patient."""
+    await parts.directory.have([patient_id])
+    person = parts.directory.person(patient_id)
+    if person is not None and person.sequence == done.sequence:
+        return person.card()
+    return await parts.directory.patient_as_of(patient_id, done.sequence)
 
 
 async def _clinic_card(parts: Parts, doctor_id: DoctorId, day: date, done: Done) -> shapes.ClinicCard:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -21,6 +23,7 @@ BODY_SECONDS: Final = 20.0
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 
+_HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 _PATH_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -61,7 +64,7 @@ async def command_from(request: web.Request, command: type[msgspec.Struct], path
             return decoded
         return command(**given, **{name: getattr(decoded, name) for name in decoded.__struct_fields__})
     except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors too
-        raise invalid(error) from None
+        raise _refused(error, body) from None
 
 
 async def body_of(request: web.Request, wanted: type[Asked]) -> Asked:
@@ -70,8 +73,23 @@ async def body_of(request: web.Request, wanted: type[Asked]) -> Asked:
     try:
         asked: Asked = _decoder(wanted, "").decode(body or b"{}")
     except (ValueError, RecursionError) as error:
-        raise invalid(error) from None
+        raise _refused(error, body) from None
     return asked
+
+
+def _refused(error: Exception, body: bytes) -> Problem:
+    """What is wrong with a body, and with which key.
+
+    Of half a character, a lone surrogate, msgspec says that the JSON is broken, and not where. It is JSON, though, and
+    what is wrong is a text.
+    """
+    with suppress(ValueError, RecursionError):
+        told = json.loads(body)
+        if isinstance(told, dict):
+            for key, value in told.items():
+                if isinstance(value, str) and _HALF_A_CHARACTER.search(value) and not _HALF_A_CHARACTER.search(key):
+                    return Problem(400, "invalid_request", f"`{key}` holds a lone surrogate", key=key)
+    return invalid(error)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from domain.audit.looks import Format
+from domain.rules.events import Stage, Status
 from gateway.rest import export
 from gateway.rest.decode import PATH_TYPES, body_type, path_variables
 from gateway.rest.route import Route
@@ -56,14 +57,30 @@ _OTHERWISE: Final[dict[str, dict[str, str]]] = {
 """What answers look like that are not in JSON of our own."""
 
 
+class Misfit(msgspec.Struct):
+    """Who cannot be moved along with the others, and the refusal that says why."""
+
+    appointment_id: UUID
+    code: str
+
+
 class ProblemDetails(msgspec.Struct):
-    """RFC 9457. `code` is stable; a refusal may carry further keys."""
+    """RFC 9457. `code` is stable. `key`: of the request, what is wrong; null where nothing can be named.
+
+    `not_allowed_from` says how the appointment stands, `does_not_fit` for whom there is no room, `not_sealed` how much
+    is sealed.
+    """
 
     type: str
     title: str
     status: int
     detail: str
     code: str
+    key: str | msgspec.UnsetType | None = msgspec.UNSET
+    appointment_status: Status | msgspec.UnsetType = msgspec.UNSET
+    queue_status: Stage | msgspec.UnsetType | None = msgspec.UNSET
+    appointments: list[Misfit] | msgspec.UnsetType = msgspec.UNSET
+    sealed: int | msgspec.UnsetType = msgspec.UNSET
 
 
 @cache

@@ -107,6 +107,14 @@ async def test_a_body_that_is_no_json_object_is_400(hospital: Server, body: byte
     is_problem(await _send(hospital, body, f"/clinics/{UNKNOWN}/2090-01-01", "PUT"), 400, "invalid_request")
 
 
+@pytest.mark.parametrize("half", [b"\\ud800", b"\\udc00 and more", b"\\ud800\\u0041", b"\xed\xa0\x80"])
+async def test_half_a_character_is_400_and_names_its_key(hospital: Server, half: bytes) -> None:
+    body = b'{"name": "A", "code": "HALF", "specialty": "%b"}' % half
+    is_problem(await _send(hospital, body), 400, "invalid_request", key="specialty")
+    is_problem(await _send(hospital, b'{"q": "%b"}' % half, "/patients/search"), 400, "invalid_request", key="q")
+    is_problem(await _send(hospital, b'{"%b": "A"}' % half), 400, "invalid_request")
+
+
 async def test_an_empty_body_lacks_what_is_required(hospital: Server) -> None:
     is_problem(await _send(hospital, b""), 400, "invalid_request", key="name")
     is_problem(await _send(hospital, b"", Content_Type=None), 400, "invalid_request", key="name")

@@ -59,6 +59,32 @@ async def test_every_command_is_honoured_once_though_the_appointment_has_moved_o
         await _is_replayed(hospital, *command)
 
 
+async def test_who_was_registered_or_changed_is_answered_as_then_though_changed_again_since(hospital: Server) -> None:
+    sent: list[tuple[Answer, str, str, Any, str]] = []
+
+    async def send(method: str, path: str, body: Any) -> Any:
+        key = str(uuid4())
+        sent.append((await hospital.call(method, path, body, Idempotency_Key=key), method, path, body, key))
+        return sent[-1][0].body
+
+    doctor = f"/doctors/{(await send('POST', '/doctors', {'name': 'A', 'code': 'THEN', 'specialty': 'S'}))['id']}"
+    patient = f"/patients/{(await send('POST', '/patients', {'name': 'B', 'phone': '1'}))['id']}"
+    for person in (doctor, patient):
+        await send("PATCH", person, {"name": "C"})
+        await send("PATCH", person, {"name": "C"})  # changes nothing
+        await hospital.call("PATCH", person, {"name": "D"})
+    for command in sent:
+        await _is_replayed(hospital, *command)
+
+    registered = (await hospital.call("GET", patient)).body
+    assert registered["name"] == "D"
+    erased = await hospital.post(f"{patient}/erase", {"reason": "asked for it"})
+    for first, method, path, body, key in sent:
+        if path.startswith("/patients"):
+            again = await hospital.call(method, path, body, Idempotency_Key=key)
+            assert again.body == erased.body | {"sequence": first.body["sequence"]}
+
+
 async def test_an_erasure_is_honoured_once(hospital: Server) -> None:
     patient = await hospital.a_patient()
     path, body = f"/patients/{patient}/erase", {"reason": "asked for it"}

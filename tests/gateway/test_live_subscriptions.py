@@ -235,9 +235,23 @@ async def test_who_missed_nothing_gets_a_delta_of_nothing(clinic: Clinic, monito
     assert (delta["events"], delta["data"]["doctors"]) == ([], [])
 
 
-@pytest.mark.parametrize(
-    "impossible", ["another epoch", "below zero", "beyond the log", "beyond any", "not this day's"]
-)
+async def test_who_has_heard_of_more_than_this_day_has_missed_nothing_of_it(
+    hospital: Server, clinic: Clinic, monitor: Socket
+) -> None:
+    doctor = await clinic.doctor()
+    before = await _subscribed(monitor, clinic.day)
+    elsewhere = (await hospital.post("/patients", {"name": "Somebody else"})).body["sequence"]
+    resume = {"epoch": before["epoch"], "sequence": elsewhere}
+    choices: list[dict[str, Any]] = [{}, {"doctors": [doctor]}, {"view": "public"}]
+    for choice in choices:
+        delta = await _subscribed(monitor, clinic.day, mode="delta", resume=resume, **choice)
+        assert (delta["type"], delta["from"], delta["sequence"]) == ("delta", before["sequence"], before["sequence"])
+        assert (delta["events"], delta["data"]["doctors"]) == ([], [])
+    await clinic.booked(doctor)
+    assert (await monitor.receive_json(timeout=5))["from"] == before["sequence"]
+
+
+@pytest.mark.parametrize("impossible", ["another epoch", "below zero", "beyond the log", "beyond any"])
 async def test_a_state_that_never_was_gets_a_snapshot(
     hospital: Server, clinic: Clinic, monitor: Socket, impossible: str
 ) -> None:
@@ -249,7 +263,6 @@ async def test_a_state_that_never_was_gets_a_snapshot(
         "below zero": {"sequence": -1},
         "beyond the log": {"sequence": newer + 1000},
         "beyond any": {"sequence": 2**63},
-        "not this day's": {"sequence": newer},
     }[impossible]
     answer = await _subscribed(monitor, clinic.day, mode="delta", resume=resume)
     assert (answer["type"], answer["sequence"]) == ("snapshot", before["sequence"])

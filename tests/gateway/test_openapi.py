@@ -148,11 +148,10 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
 
 
 def _closed(components: dict[str, Any]) -> dict[str, Any]:
-    """What is answered may hold no key that is not described; a problem may."""
+    """What is answered may hold no key that is not described."""
     closed = json.loads(json.dumps(components))
-    for name, schema in closed["schemas"].items():
-        if name != "ProblemDetails":
-            schema["additionalProperties"] = False
+    for schema in closed["schemas"].values():
+        schema["additionalProperties"] = False
     return dict(closed)
 
 

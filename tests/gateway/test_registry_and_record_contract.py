@@ -197,8 +197,13 @@ async def _found(hospital: Server, q: str) -> list[str]:
 
 
 async def test_a_patient_is_found_by_beginnings_of_names_phone_and_record_number(hospital: Server) -> None:
-    patient = await hospital.a_patient(name="Zerlina Quastenflosser-Ünal", phone="+49 151-777 88", mrn="SRCH-001")
-    for q in ("Zer", "zerlina", "QUAST", "quast zer", "Quastenf", "+49151777", "49 151 777", "srch-0"):
+    patient = await hospital.a_patient(
+        name="Zerlina Quastenflosser-Ünal", phone="+49 151-777 88", mrn="SRCH 0000-00001"
+    )
+    await hospital.a_patient(name="Somebody Else", phone="+49 151-777 89", mrn="SRCH 0000-00002")
+    for q in ("+49 151-777 88", "SRCH 0000-00001"):
+        assert await _found(hospital, q) == [patient], q
+    for q in ("Zer", "zerlina", "QUAST", "quast zer", "Quastenf", "unal", "+49151777", "49 151 777", "srch0"):
         assert patient in await _found(hospital, q), q
     for q in ("erlina", "zerlina x", "77788", "srch-9"):
         assert patient not in await _found(hospital, q), q

@@ -177,6 +177,22 @@ async def test_without_tokens_it_listens_on_loopback_only_and_says_so(host: str,
     assert host in ended.said
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("serve", "--port=0", "--timezone=Mars/Olympus"), "--timezone Mars/Olympus is no IANA time zone"),
+        (("key", "rotate"), "there is no store under"),
+        (("privacy", "report", "7f3f1d0e-8a34-4d3e-9a51-0b7a1f2c9d11"), "there is no store under"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, tuple) else "",
+)
+async def test_a_slip_of_the_pen_makes_no_store(command: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    ended = await daysheet(*command, f"--data-dir={nowhere}")
+    assert ended.said.startswith(f"daysheet: {said}")
+    assert not nowhere.exists()
+
+
 async def test_a_data_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = await daysheet("serve", "--port=0", f"--data-dir={tmp_path / 'file'}")

@@ -69,6 +69,42 @@ def test_a_patient_is_found_by_the_beginning_of_the_mrn(digests: Digests) -> Non
     assert _tokens(digests, "P", mrn="m-10") <= _tokens(digests, "P", mrn=" M-1042 ")
 
 
+def _finds(digests: Digests, question: str, name: str, phone: str | None = None, mrn: str | None = None) -> bool:
+    tokens = _tokens(digests, name, phone, mrn)
+    return any(tokens >= set(reading) for reading in digests.question_tokens(question))
+
+
+@pytest.mark.parametrize(
+    "question", ["o'b", "O\u2019Brien", "obrien", "brien", "BRIEN-S", "smith", "o'brien-smith", "ann smi"]
+)
+def test_a_double_name_is_found_by_either_and_whatever_stands_between(digests: Digests, question: str) -> None:
+    assert _finds(digests, question, "Ann O\u2019Brien-Smith")
+    assert not _finds(digests, question, "Ann Brown-Smuts")
+
+
+@pytest.mark.parametrize("question", ["mr 10", "MR 1042/b", "mr1042b", "MR-1042"])
+def test_an_mrn_is_found_however_it_is_written(digests: Digests, question: str) -> None:
+    assert _finds(digests, question, "P", mrn="MR 1042/B")
+    assert not _finds(digests, question, "P", mrn="MR 2042/B")
+
+
+def test_who_shares_the_first_letters_of_a_long_number_is_not_found_by_all_of_it(digests: Digests) -> None:
+    assert _finds(digests, "HOSPITAL-2025-0001", "P", mrn="HOSPITAL-2025-0001")
+    assert not _finds(digests, "HOSPITAL-2025-0001", "P", mrn="HOSPITAL-2025-0002")
+    assert not _finds(digests, "+49 1511 2345678", "P", phone="+49 1511 2345679")
+    assert not _finds(digests, "Constantinopoulos", "Constantinopolis")
+    assert _finds(digests, "9" * 40, "P", mrn="9" * 40)
+
+
+def test_every_word_of_a_long_name_is_a_name(digests: Digests) -> None:
+    assert _finds(digests, "silva", "Maria da Conceição de Jesus dos Santos e Silva")
+
+
+@pytest.mark.parametrize("name", ["-", "\U0001f642"])
+def test_a_name_without_a_letter_is_found_too(digests: Digests, name: str) -> None:
+    assert _finds(digests, name, name)
+
+
 def test_tokens_hold_nothing_of_the_name_and_are_this_stores_own(digests: Digests) -> None:
     tokens = _tokens(digests, "Priya")
     assert {len(token) for token in tokens} == {TOKEN_BYTES}
@@ -77,4 +113,5 @@ def test_tokens_hold_nothing_of_the_name_and_are_this_stores_own(digests: Digest
 
 
 def test_a_long_name_has_so_many_tokens_and_no_more(digests: Digests) -> None:
-    assert len(_tokens(digests, " ".join(letter * 50 for letter in "abcdefghijkl"))) == 8 * 12
+    assert len(_tokens(digests, " ".join(letter * 50 for letter in "abcdefghijklmnopqrstuvwxyz"))) == 20 * 40
+    assert len(_tokens(digests, "-".join("abcdefghijklmnopqrstuvwxyz" * 4))) <= 20 * 40
