@@ -48,8 +48,7 @@ async def move(work: Work, command: MoveAppointment) -> Receipt:
 
 async def undo(work: Work, command: UndoStep) -> Receipt:
     here = await work.where(command.appointment_id)
-    await work.load(here)  # a first look, to know which clinics to lock
-    came_from = _origin(work.clinic_of_appointment(here, command.appointment_id).appointment(command.appointment_id))
+    came_from = _origin(await work.look_at(here, command.appointment_id))  # to know which clinics to lock
     await work.lock(here, came_from or here)
     await work.load(here, came_from or here)
     clinic = work.clinic_of_appointment(here, command.appointment_id)
