@@ -24,7 +24,8 @@ async def move(work: Work, command: MoveAppointment) -> Receipt:
     doctor_id, day = clinic_of(here)
     there = clinic_stream(command.doctor_id or doctor_id, command.date or day)
     await work.lock(here, there)
-    await work.load(here, there, doctor_stream(command.doctor_id or doctor_id))
+    await work.load(here, there)
+    await work.rest_on(doctor_stream(command.doctor_id or doctor_id))  # A clinic may open, in the doctor's room.
     clinic = work.clinic_of_appointment(here, command.appointment_id)
     work.doctor(command.doctor_id or doctor_id)
     appointment = clinic.appointment(command.appointment_id)
@@ -79,7 +80,8 @@ async def reassign(work: Work, command: ReassignClinic) -> Receipt:
     here = clinic_stream(command.doctor_id, command.date)
     there = clinic_stream(command.to_doctor_id, command.date)
     await work.lock(here, there)
-    await work.load(here, there, doctor_stream(command.doctor_id), doctor_stream(command.to_doctor_id))
+    await work.load(here, there, doctor_stream(command.doctor_id))
+    await work.rest_on(doctor_stream(command.to_doctor_id))  # A clinic may open, in the doctor's room.
     work.doctor(command.doctor_id)
     work.doctor(command.to_doctor_id)
     clinic = work.existing_clinic(command.doctor_id, command.date)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ import pytest_asyncio
 
 from domain.postgres.connect import Connection
 from domain.rules import commands
-from domain.rules.ids import AppointmentId, patient_day_stream
+from domain.rules.ids import AppointmentId, DoctorId, clinic_stream, patient_day_stream
 from domain.rules.refusals import DoctorCodeTaken, UnknownPatient
 from gateway.parts import Parts
 from projections.board import Clinic, Entry
@@ -99,3 +100,36 @@ async def test_who_is_booked_there_during_a_reassignment_here_goes_with_the_othe
     reassigned = await reassigning
     assert set(reassigned.receipt.moved) == {first, second}
     await undoing
+
+
+# --- the room of a clinic that opens by itself ---------------------------------------------------
+
+
+async def _room(parts: Parts, doctor: DoctorId, appointment: AppointmentId, sequence: int) -> str | None:
+    await parts.projector.reached(sequence, seconds=10)
+    stream = parts.desk.equipment.whereabouts[appointment]
+    day = parts.today() + timedelta(days=stream.endswith(str(parts.today() + timedelta(days=1))))
+    board = await parts.boards.get(day)
+    return board.clinics[clinic_stream(doctor, day)].room
+
+
+async def test_a_clinic_that_opens_for_a_move_is_in_the_room_its_doctor_was_given_there(
+    here: Parts, there: Parts
+) -> None:
+    doctor = await a_doctor(here, room="A 1")
+    appointment = await an_appointment(here, doctor)
+    await ask(there, commands.ChangeDoctor(doctor_id=doctor, room="B 2"))
+    tomorrow = here.today() + timedelta(days=1)
+    moved = await ask(here, commands.MoveAppointment(appointment_id=appointment, date=tomorrow, reason="not today"))
+    assert await _room(here, doctor, appointment, moved.sequence) == "B 2"
+
+
+async def test_a_clinic_that_opens_for_a_reassignment_is_in_the_room_its_doctor_was_given_there(
+    here: Parts, there: Parts
+) -> None:
+    doctor, to = await a_doctor(here), await a_doctor(here, room="A 1")
+    appointment = await an_appointment(here, doctor)
+    await ask(there, commands.ChangeDoctor(doctor_id=to, room="B 2"))
+    command = commands.ReassignClinic(doctor_id=doctor, date=here.today(), to_doctor_id=to, reason="ill")
+    moved = await ask(here, command)
+    assert await _room(here, to, appointment, moved.sequence) == "B 2"
