@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -129,10 +129,12 @@ class Directory:
         return self._people.get(patient_id)
 
     async def have(self, patient_ids: Iterable[PatientId]) -> None:
-        """Have these patients at hand, as far as they exist, as they were when `applied`. Who is erased by now is
-        shown so at once."""
-        missing = {patient_id for patient_id in patient_ids if patient_id not in self._people}
-        while missing:
+        """Have all these patients at hand, as far as they exist, as they were when `applied`, at least until the next
+        await. Who is erased by now is shown so at once."""
+        wanted = set(patient_ids)
+        nobody: set[PatientId] = set()
+        # Again, where others drove one out while the store was asked, or one changed.
+        while missing := {who for who in wanted if who not in self._people and who not in nobody}:
             self._being_read.update(missing)
             until = self.applied
             try:
@@ -150,7 +152,8 @@ class Directory:
                         self._keep(Person(patient_id, ERASED, 0, events.PatientErased.__name__))
             finally:
                 self._read_no_more(missing)
-            missing = changed
+            nobody.update(who for who in missing - changed if who not in self._people)
+        self._used(wanted - nobody)
 
     def lacks_key(self, patient_id: PatientId) -> bool:
         """Whether one at hand could not be shown any more after a change of theirs: see `have_keys`."""
@@ -168,6 +171,7 @@ class Directory:
             self._vault.forget(patient_id)
             # Kept also when nobody has asked: a reading under way may still hold the key.
             self._keep(Person(patient_id, ERASED, row.id, type(event).__name__))
+            self._used([patient_id])
             self.erased(patient_id)
             return
         if patient_id in self._being_read:
@@ -175,6 +179,7 @@ class Directory:
         # Whose key is not at hand is somebody else's patient so far: `have` will read them when needed.
         if patient_id in self._people or self._vault.has_key(patient_id):
             self._fold(row, event)
+            self._used([patient_id])
 
     def _read_no_more(self, patient_ids: Iterable[PatientId]) -> None:
         self._being_read.subtract(patient_ids)
@@ -206,7 +211,12 @@ class Directory:
 
     def _keep(self, person: Person) -> None:
         self._people[person.patient_id] = person
-        while len(self._people) > PEOPLE_KEPT + len(self._held):
+
+    def _used(self, patient_ids: Collection[PatientId]) -> None:
+        """These come last when there are too many: nobody can be shown who is not at hand."""
+        for patient_id in patient_ids:
+            self._people.move_to_end(patient_id)
+        while len(self._people) > max(PEOPLE_KEPT, len(patient_ids)) + len(self._held):
             oldest = next(iter(self._people))
             if oldest in self._held:
                 self._people.move_to_end(oldest)
