@@ -98,6 +98,12 @@ class Directory:
         self.erased: Callable[[PatientId], None] = lambda patient_id: None
         """Called with a patient who is forgotten from now on."""
 
+    def as_of(self, position: int) -> Directory:
+        """One of the asker's own, that shows who they were after an event, with nobody in it yet."""
+        directory = Directory(self._pool, self._vault, self._mapper)
+        directory.applied = position
+        return directory
+
     # --- doctors ---------------------------------------------------------------------------------
 
     async def load_doctors(self) -> None:

@@ -38,7 +38,7 @@ def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | Non
 
 async def answer(parts: Parts, done: Done) -> web.Response:
     """The state that the command led to. A replayed command is answered as it was then."""
-    with suppress(Behind):  # It is committed, and that is what counts: _board reads past a read model that lags.
+    with suppress(Behind):  # It is committed, and that is what counts: _state reads past a read model that lags.
         await parts.projector.reached(done.sequence, seconds=OWN_FOLLOWER_SECONDS)
     try:
         body = await _state(parts, done)
@@ -55,6 +55,8 @@ async def answer(parts: Parts, done: Done) -> web.Response:
 async def _state(parts: Parts, done: Done) -> Any:
     receipt = done.receipt
     match receipt.kind:
+        case "doctor" | "patient" if parts.projector.position < done.sequence:
+            return await _card_as_of(parts, done)
         case "doctor":
             return await doctor_card(parts, DoctorId(receipt.id))
         case "patient":
@@ -97,6 +99,19 @@ async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCar
         person = parts.directory.person(patient_id)
     if person is None:
         raise UnknownPatient
+    return person.card()
+
+
+async def _card_as_of(parts: Parts, done: Done) -> shapes.DoctorCard | shapes.PatientCard:
+    """Past a read model that lags: from the log."""
+    directory = parts.directory.as_of(done.sequence)
+    if done.receipt.kind == "doctor":
+        await directory.load_doctors()
+        return directory.doctors[DoctorId(done.receipt.id)]
+    patient_id = PatientId(done.receipt.id)
+    await directory.have([patient_id])
+    person = directory.person(patient_id)
+    assert person is not None
     return person.card()
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from domain.desk.outcome import Done
+from domain.log import codec
 from domain.rules import commands
 from gateway.parts import Parts
+from gateway.rest import answer as answers
 from gateway.rest.answer import answer
-from tests.log.asking import a_doctor, an_appointment, ask
+from projections.projector import Projector
+from projections.timeline import Timelines
+from tests.log.asking import a_doctor, a_patient, an_appointment, ask
+from tests.projections.test_boards_equal import afresh
 
 
 async def _answered(parts: Parts, done: Done) -> tuple[int, Any]:
@@ -63,3 +70,49 @@ async def test_a_reassignment_is_answered_though_one_of_those_moved_stands_on_an
     assert [(card["appointment_id"], card["doctor_id"], card["date"]) for card in body["moved"]] == [
         (str(appointment), str(there), str(today)) for appointment in moved
     ]
+
+
+# --- while the read model lags -------------------------------------------------------------------
+
+
+@pytest.fixture
+def lagging(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """The same server, whose read model does not come any further."""
+    monkeypatch.setattr(answers, "OWN_FOLLOWER_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "READ_WAITS_SECONDS", 0.05)
+    boards, encoder = afresh(parts)
+    people, mapper = boards._directory, codec.facts()
+    timelines = Timelines(parts.pool, boards, people, mapper)
+    projector = Projector(parts.pool, parts.projector._follower, boards, timelines, people, mapper)
+    return replace(parts, boards=boards, directory=people, encoder=encoder, timelines=timelines, projector=projector)
+
+
+async def test_who_is_registered_is_shown_though_the_read_model_lags(parts: Parts, lagging: Parts) -> None:
+    doctor = await ask(parts, commands.RegisterDoctor(name="Dr. A", code="A", specialty="Any"))
+    status, card = await _answered(lagging, doctor)
+    assert (status, card["id"], card["code"], card["sequence"]) == (201, str(doctor.receipt.id), "A", doctor.sequence)
+
+    patient = await ask(parts, commands.RegisterPatient(name="Asha"))
+    status, card = await _answered(lagging, patient)
+    assert (status, card["id"], card["name"], card["sequence"]) == (
+        201,
+        str(patient.receipt.id),
+        "Asha",
+        patient.sequence,
+    )
+
+
+async def test_what_changed_of_somebody_is_shown_though_the_read_model_lags(parts: Parts, lagging: Parts) -> None:
+    doctor, patient = await a_doctor(parts), await a_patient(parts)
+    await parts.projector.reached((await ask(parts, commands.ChangePatient(patient_id=patient))).sequence, seconds=10)
+    lagging.projector._applied(parts.projector.position)
+    await lagging.directory.load_doctors()
+    await lagging.directory.have([patient])
+
+    changed = await ask(parts, commands.ChangeDoctor(doctor_id=doctor, name="Dr. B"))
+    assert (await _answered(lagging, changed))[1]["name"] == "Dr. B"
+    changed = await ask(parts, commands.ChangePatient(patient_id=patient, name="Ida"))
+    assert (await _answered(lagging, changed))[1]["name"] == "Ida"
+    erased = await ask(parts, commands.ErasePatient(patient_id=patient, reason="asked for it"))
+    status, card = await _answered(lagging, erased)
+    assert (status, card["name"], card["sequence"]) == (200, "[erased]", erased.sequence)
