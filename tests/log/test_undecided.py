@@ -6,16 +6,17 @@ Commands of one server share what it has in memory. Another server makes what is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
+from domain.desk.streams import Streams
 from domain.postgres.connect import Connection
 from domain.rules import commands
-from domain.rules.ids import AppointmentId, DoctorId, clinic_stream, patient_day_stream
+from domain.rules.ids import AppointmentId, DoctorId, clinic_stream, doctor_stream, patient_day_stream
 from domain.rules.refusals import DoctorCodeTaken, UnknownPatient
 from gateway.parts import Parts
 from projections.board import Clinic, Entry
@@ -133,3 +134,25 @@ async def test_a_clinic_that_opens_for_a_reassignment_is_in_the_room_its_doctor_
     command = commands.ReassignClinic(doctor_id=doctor, date=here.today(), to_doctor_id=to, reason="ill")
     moved = await ask(here, command)
     assert await _room(here, to, appointment, moved.sequence) == "B 2"
+
+
+# --- what is dropped while it is loaded ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_a_stream_dropped_after_it_was_read_is_read_again(here: Parts, fresh: bool) -> None:
+    """Somebody else's try may fail at any time, and takes along what it had decided on."""
+    one, other = [doctor_stream(await a_doctor(here)) for _ in range(2)]
+    streams = Streams(here.pool)
+    await streams.load([one])
+
+    async def both() -> Collection[str]:
+        return await streams.catch_up([one, other]) if fresh else (await streams.load([one, other]))[0]
+
+    loading = asyncio.create_task(both())
+    await asyncio.sleep(0)
+    streams.drop([one])  # while the other is read
+    while other not in streams._kept:  # noqa: ASYNC110 - at once, before the next query is answered
+        await asyncio.sleep(0)
+    streams.drop([other])  # while the one is read again
+    assert set(await loading) == {one, other}
