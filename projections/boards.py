@@ -134,7 +134,7 @@ class Boards:
             with no_garbage_collection():
                 await self.read_into(board, up_to)
                 await self._directory.have([*board.patients(), *self._booked_meanwhile(day)])
-            while any(self._directory.person(patient_id) is None for patient_id in self._booked_meanwhile(day)):
+            while any(self._directory.person(late) is None for late in self._booked_meanwhile(day)):
                 await self._directory.have([*board.patients(), *self._booked_meanwhile(day)])
             # From here to the end there is no await: nothing can arrive unseen.
             fold_people(board, self._directory, up_to)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ from domain.log import read
 from domain.log.codec import EventMapper, Recorded
 from domain.rules import events
 from domain.rules.events import Event
-from domain.rules.ids import DOCTOR, DoctorId, PatientId, patient_stream
+from domain.rules.ids import DOCTOR, DoctorId, PatientId, doctor_stream, patient_stream
 from domain.vault.sealing import PatientDetails
 from projections.shapes import DoctorCard, Patient, PatientCard, PublicPatient
 
@@ -92,17 +92,11 @@ class Directory:
         self.applied = 0
         """The projector's position: nobody is shown here as they will be after events that boards have not folded."""
         self._held: Counter[PatientId] = Counter()
-        self._being_read: Counter[PatientId] = Counter()
+        self._asked_for: Counter[PatientId] = Counter()
         self._passed: dict[PatientId, int] = {}
-        """Of those being read: the last of their events that the projector has seen meanwhile."""
+        """Of those asked for: the last of their events that the projector has seen meanwhile."""
         self.erased: Callable[[PatientId], None] = lambda patient_id: None
         """Called with a patient who is forgotten from now on."""
-
-    def as_of(self, position: int) -> Directory:
-        """One of the asker's own, that shows who they were after an event, with nobody in it yet."""
-        directory = Directory(self._pool, self._vault, self._mapper)
-        directory.applied = position
-        return directory
 
     # --- doctors ---------------------------------------------------------------------------------
 
@@ -128,38 +122,64 @@ class Directory:
                 sequence=row.id,
             )
 
+    async def doctor_as_of(self, doctor_id: DoctorId, sequence: int) -> DoctorCard:
+        """As registered right after an event of theirs, or later, up to `sequence`."""
+        past = self._as_of(sequence)
+        for row in await read.streams(self._pool, {doctor_stream(doctor_id): 0}):
+            if row.id <= sequence:
+                past.fold_doctor(row, self._mapper.to_domain_event(row))
+        return past.doctors[doctor_id]
+
+    def _as_of(self, sequence: int) -> Directory:
+        past = Directory(self._pool, self._vault, self._mapper)
+        past.applied = sequence
+        return past
+
     # --- patients --------------------------------------------------------------------------------
+
+    async def patient_as_of(self, patient_id: PatientId, sequence: int) -> PatientCard:
+        """The same of a patient. Whoever is erased by now is so in every past."""
+        past = self._as_of(sequence)
+        await past.have([patient_id])
+        person = past.person(patient_id)
+        assert person is not None  # Their event is why this is asked.
+        return person.card()
 
     def person(self, patient_id: PatientId) -> Person | None:
         """One at hand, or None: see `have`."""
         return self._people.get(patient_id)
 
     async def have(self, patient_ids: Iterable[PatientId]) -> None:
-        """Have all these patients at hand, as far as they exist, as they were when `applied`, at least until the next
-        await. Who is erased by now is shown so at once."""
-        wanted = set(patient_ids)
-        nobody: set[PatientId] = set()
-        # Again, where others drove one out while the store was asked, or one changed.
-        while missing := {who for who in wanted if who not in self._people and who not in nobody}:
-            self._being_read.update(missing)
-            until = self.applied
-            try:
-                known = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
-                rows = [row for row in known if row.id <= until]
-                await self._vault.fetch_keys(missing)
-                # From here on there is no await. Whoever changed since the rows were read is read again.
-                newest = {PatientId(row.subject): row.id for row in rows}
-                changed = {who for who in missing if self._passed.get(who, 0) > newest.get(who, 0)}
-                for row in rows:
-                    if row.subject not in changed:
-                        self._fold(row, self._mapper.to_domain_event(row))
-                for patient_id in {PatientId(row.subject) for row in known} - changed:
-                    if patient_id not in self._people and not self._vault.has_key(patient_id):
-                        self._keep(Person(patient_id, ERASED, 0, events.PatientErased.__name__))
-            finally:
-                self._read_no_more(missing)
-            nobody.update(who for who in missing - changed if who not in self._people)
-        self._used(wanted - nobody)
+        """Have these patients at hand, as far as they exist, as they were when `applied`: until the next await, and
+        longer who is held. Who is erased by now is shown so at once."""
+        asked = set(patient_ids)
+        self._asked_for.update(asked)
+        try:
+            missing = {patient_id for patient_id in asked if patient_id not in self._people}
+            while missing:
+                missing = await self._read(missing)
+        finally:
+            self._asked_for.subtract(asked)
+            for patient_id in [patient_id for patient_id in asked if self._asked_for[patient_id] <= 0]:
+                del self._asked_for[patient_id]
+                self._passed.pop(patient_id, None)
+
+    async def _read(self, missing: set[PatientId]) -> set[PatientId]:
+        """Returns those who changed meanwhile, and are to be read again."""
+        until = self.applied
+        known = await read.streams(self._pool, {patient_stream(patient_id): 0 for patient_id in missing})
+        rows = [row for row in known if row.id <= until]
+        await self._vault.fetch_keys(missing)
+        # From here on there is no await.
+        newest = {PatientId(row.subject): row.id for row in rows}
+        changed = {who for who in missing if self._passed.get(who, 0) > newest.get(who, 0)}
+        for row in rows:
+            if row.subject not in changed:
+                self._fold(row, self._mapper.to_domain_event(row))
+        for patient_id in {PatientId(row.subject) for row in known} - changed:
+            if patient_id not in self._people and not self._vault.has_key(patient_id):
+                self._keep(Person(patient_id, ERASED, 0, events.PatientErased.__name__))
+        return changed
 
     def lacks_key(self, patient_id: PatientId) -> bool:
         """Whether one at hand could not be shown any more after a change of theirs: see `have_keys`."""
@@ -177,22 +197,13 @@ class Directory:
             self._vault.forget(patient_id)
             # Kept also when nobody has asked: a reading under way may still hold the key.
             self._keep(Person(patient_id, ERASED, row.id, type(event).__name__))
-            self._used([patient_id])
             self.erased(patient_id)
             return
-        if patient_id in self._being_read:
+        if patient_id in self._asked_for:
             self._passed[patient_id] = row.id
         # Whose key is not at hand is somebody else's patient so far: `have` will read them when needed.
         if patient_id in self._people or self._vault.has_key(patient_id):
             self._fold(row, event)
-            self._used([patient_id])
-
-    def _read_no_more(self, patient_ids: Iterable[PatientId]) -> None:
-        self._being_read.subtract(patient_ids)
-        for patient_id in patient_ids:
-            if self._being_read[patient_id] <= 0:
-                del self._being_read[patient_id]
-                self._passed.pop(patient_id, None)
 
     def _fold(self, row: Recorded, event: Event) -> None:
         """With the patient's key at hand, unless it is forgotten."""
@@ -217,14 +228,9 @@ class Directory:
 
     def _keep(self, person: Person) -> None:
         self._people[person.patient_id] = person
-
-    def _used(self, patient_ids: Collection[PatientId]) -> None:
-        """These come last when there are too many: nobody can be shown who is not at hand."""
-        for patient_id in patient_ids:
-            self._people.move_to_end(patient_id)
-        while len(self._people) > max(PEOPLE_KEPT, len(patient_ids)) + len(self._held):
+        while len(self._people) > PEOPLE_KEPT + len(self._held) + len(self._asked_for):
             oldest = next(iter(self._people))
-            if oldest in self._held:
+            if oldest in self._held or oldest in self._asked_for:
                 self._people.move_to_end(oldest)
             else:
                 del self._people[oldest]

@@ -38,7 +38,7 @@ def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | Non
 
 async def answer(parts: Parts, done: Done) -> web.Response:
     """The state that the command led to. A replayed command is answered as it was then."""
-    with suppress(Behind):  # It is committed, and that is what counts: _state reads past a read model that lags.
+    with suppress(Behind):  # It is committed, and that is what counts: _board reads past a read model that lags.
         await parts.projector.reached(done.sequence, seconds=OWN_FOLLOWER_SECONDS)
     try:
         body = await _state(parts, done)
@@ -55,12 +55,10 @@ async def answer(parts: Parts, done: Done) -> web.Response:
 async def _state(parts: Parts, done: Done) -> Any:
     receipt = done.receipt
     match receipt.kind:
-        case "doctor" | "patient" if parts.projector.position < done.sequence:
-            return await _card_as_of(parts, done)
         case "doctor":
-            return await doctor_card(parts, DoctorId(receipt.id))
+            return await _doctor_card(parts, DoctorId(receipt.id), done)
         case "patient":
-            return await patient_card(parts, PatientId(receipt.id))
+            return await _patient_card(parts, PatientId(receipt.id), done)
         case "clinic":
             assert receipt.date is not None
             return await _clinic_card(parts, DoctorId(receipt.id), receipt.date, done)
@@ -102,19 +100,6 @@ async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCar
     return person.card()
 
 
-async def _card_as_of(parts: Parts, done: Done) -> shapes.DoctorCard | shapes.PatientCard:
-    """Past a read model that lags: from the log."""
-    directory = parts.directory.as_of(done.sequence)
-    if done.receipt.kind == "doctor":
-        await directory.load_doctors()
-        return directory.doctors[DoctorId(done.receipt.id)]
-    patient_id = PatientId(done.receipt.id)
-    await directory.have([patient_id])
-    person = directory.person(patient_id)
-    assert person is not None
-    return person.card()
-
-
 async def _catch_up(parts: Parts) -> None:
     """With what was committed, perhaps elsewhere, and not followed yet."""
     with suppress(Behind):
@@ -125,13 +110,30 @@ async def _appointment_cards(
     parts: Parts, day: date, done: Done, appointments: Sequence[AppointmentId]
 ) -> list[shapes.Appointment]:
     board = await _board(parts, day, done, appointments)
-    return [_appointment_card(parts, board, appointment_id) for appointment_id in appointments]
+    return [appointment_card(parts, board, appointment_id) for appointment_id in appointments]
 
 
-def _appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentId) -> shapes.Appointment:
+def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentId) -> shapes.Appointment:
     found = board.find(appointment_id)
     assert found is not None
     return parts.encoder.appointment(*found, board.date)
+
+
+async def _doctor_card(parts: Parts, doctor_id: DoctorId, done: Done) -> shapes.DoctorCard:
+    """As registered now, unless that is something else than right after the command."""
+    card = parts.directory.doctors.get(doctor_id)
+    if card is not None and card.sequence == done.sequence:
+        return card
+    return await parts.directory.doctor_as_of(doctor_id, done.sequence)
+
+
+async def _patient_card(parts: Parts, patient_id: PatientId, done: Done) -> shapes.PatientCard:
+    """The same of a patient."""
+    await parts.directory.have([patient_id])
+    person = parts.directory.person(patient_id)
+    if person is not None and person.sequence == done.sequence:
+        return person.card()
+    return await parts.directory.patient_as_of(patient_id, done.sequence)
 
 
 async def _clinic_card(parts: Parts, doctor_id: DoctorId, day: date, done: Done) -> shapes.ClinicCard:

@@ -24,7 +24,7 @@ from domain.vault.sealing import Vault
 from gateway.parts import Parts
 from projections import shapes
 from projections.board import DayBoard
-from projections.boards import APPOINTMENT_BYTES, BOARD_BYTES, Boards, Unavailable
+from projections.boards import APPOINTMENT_BYTES, BOARD_BYTES, Boards
 from projections.directory import Directory
 from projections.encoding import Encoder
 from projections.views import View
@@ -375,27 +375,3 @@ async def test_who_changes_before_and_while_a_board_is_loaded_is_told_of_both_ti
     since = View().news_after(board, directory.doctors, first.id)
     assert since is not None
     assert [news.sequence for news in since] == [second.id]
-
-
-@pytest.mark.parametrize("when", ["while it is loaded", "as soon as it is loaded"])
-async def test_a_date_that_is_given_up_is_shown_to_nobody_who_waited_for_it(parts: Parts, when: str) -> None:
-    """It would not change any more, and look alive."""
-    morning = Morning(parts)
-    await morning.begin(doctors=1, patients=1)
-    await morning.book(0, 0)
-    await morning.up_to_date()
-    boards, _ = afresh(parts)
-    await boards._directory.load_doctors()
-    loading = asyncio.create_task(boards.get(morning.day))
-    for _ in range(2):
-        await asyncio.sleep(0)
-    if when == "while it is loaded":
-        boards.give_up(morning.day, LookupError())
-    else:
-        reading = boards._loading[morning.day]
-        while not reading.done():  # noqa: ASYNC110 - before anybody else hears of it
-            await asyncio.sleep(0)
-        boards.give_up(morning.day, LookupError())
-    with pytest.raises(Unavailable):
-        await loading
-    assert boards.at_hand(morning.day) is None
