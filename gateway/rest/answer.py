@@ -77,7 +77,7 @@ async def _state(parts: Parts, done: Done) -> Any:
 
 
 async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
-    """Raises UnknownDoctor."""
+    """Raises UnknownDoctor, Behind."""
     card = parts.directory.doctors.get(doctor_id)
     if card is None:
         await _catch_up(parts)
@@ -88,7 +88,7 @@ async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
 
 
 async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCard:
-    """Raises UnknownPatient."""
+    """Raises UnknownPatient, Behind."""
     await parts.directory.have([patient_id])
     person = parts.directory.person(patient_id)
     if person is None:
@@ -101,9 +101,9 @@ async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCar
 
 
 async def _catch_up(parts: Parts) -> None:
-    """With what was committed, perhaps elsewhere, and not followed yet."""
-    with suppress(Behind):
-        await parts.projector.reached(await read.head(parts.pool), seconds=READ_WAITS_SECONDS)
+    """With what was committed, perhaps elsewhere, and not followed yet. Raises Behind: then nobody can say that there
+    is no such doctor or patient."""
+    await parts.projector.reached(await read.head(parts.pool), seconds=READ_WAITS_SECONDS)
 
 
 async def _appointment_cards(

@@ -15,7 +15,7 @@ from domain.rules import commands
 from gateway.parts import Parts
 from gateway.rest import answer as answers
 from gateway.rest.answer import answer
-from projections.projector import Projector
+from projections.projector import Behind, Projector
 from projections.timeline import Timelines
 from tests.log.asking import a_doctor, a_patient, an_appointment, ask
 from tests.projections.test_boards_equal import afresh
@@ -116,3 +116,13 @@ async def test_what_changed_of_somebody_is_shown_though_the_read_model_lags(part
     erased = await ask(parts, commands.ErasePatient(patient_id=patient, reason="asked for it"))
     status, card = await _answered(lagging, erased)
     assert (status, card["name"], card["sequence"]) == (200, "[erased]", erased.sequence)
+
+
+async def test_of_whom_the_read_model_has_not_heard_it_is_not_said_that_nobody_has_this_id(
+    parts: Parts, lagging: Parts
+) -> None:
+    doctor, patient = await a_doctor(parts), await a_patient(parts)
+    with pytest.raises(Behind):
+        await answers.doctor_card(lagging, doctor)
+    with pytest.raises(Behind):
+        await answers.patient_card(lagging, patient)
