@@ -105,7 +105,10 @@ class Streams:
         for row in rows:
             if aggregate is None or row.originator_version > aggregate.version:  # another reader may have been here
                 aggregate = self._mapper.to_domain_event(row).mutate(aggregate)
-        self.keep(name, Stream(aggregate, max(rows[-1].id, kept.position if kept else 0)))
+        if kept is None:
+            self.keep(name, Stream(aggregate, rows[-1].id))
+        else:
+            kept.position = max(kept.position, rows[-1].id)  # also for whoever has it in use
 
     def keep(self, name: str, stream: Stream) -> None:
         self._kept[name] = stream

@@ -149,14 +149,36 @@ async def test_an_erasures_reason_is_cleaned_of_a_name_given_elsewhere_meanwhile
     assert b"Xquirella" not in await _last_of(admin, patient)
 
 
+async def test_a_change_made_elsewhere_meanwhile_changes_nothing_here_and_is_what_is_answered(parts: Parts) -> None:
+    """Somebody else here has heard of it, so that it is seen that nothing is left to change."""
+    doctor = DoctorId(await _ask(parts.desk, commands.RegisterDoctor(name="Dr. A", code="A", specialty="Any")))
+    patient = await _ask(parts.desk, commands.RegisterPatient(name="Asha"))
+    await _ask(_elsewhere(parts), commands.ChangePatient(patient_id=patient, phone="+49 30 1"))
+    slow = _SlowVault(parts.pool, parts.desk.equipment.vault._master)
+    slow.quick = 1  # The first try comes too late.
+    desk = Desk(replace(parts.desk.equipment, vault=slow))
+    change = commands.ChangePatient(patient_id=patient, name="Ida Berg")
+    changing = asyncio.create_task(desk.handle(change, Asker(actor="desk-1", role="reception")))
+    await slow.asked.wait()
+    changed = await _elsewhere(parts).handle(change, Asker(actor="desk-2", role="reception"))
+    await _ask(desk, commands.BookAppointment(doctor_id=doctor, patient_id=patient, date=parts.today()))
+    slow.may_go_on.set()
+    done = await changing
+    assert (done.appended, done.sequence) == (False, changed.sequence)
+
+
 class _SlowVault(Vault):
     def __init__(self, pool: Pool, master: MasterKeys) -> None:
         super().__init__(pool, master)
         self.asked, self.may_go_on = asyncio.Event(), asyncio.Event()
+        self.quick = 0
+        """So often it does not wait."""
 
     async def fetch_keys(self, patient_ids: Iterable[PatientId]) -> None:
-        self.asked.set()
-        await self.may_go_on.wait()
+        self.quick -= 1
+        if self.quick < 0:
+            self.asked.set()
+            await self.may_go_on.wait()
         await super().fetch_keys(patient_ids)
 
 
