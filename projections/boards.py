@@ -99,6 +99,8 @@ class Boards:
                 task.add_done_callback(lambda _: self._loading.pop(day, None))
             # Whoever asked first may go; the others still wait.
             board = await asyncio.shield(task)
+            if day in self._broken:  # since it was loaded
+                raise Unavailable(day)
         else:
             self._loaded.move_to_end(day)
         return board
@@ -143,6 +145,8 @@ class Boards:
             raise Unavailable(day) from error
         finally:
             del self._arrived[day]
+        if day in self._broken:  # It was given up while it was loaded: something of it was not to be read.
+            raise Unavailable(day)
         self._directory.hold(board.patients())
         self._loaded[day] = board
         self._make_room()

@@ -24,7 +24,8 @@ async def move(work: Work, command: MoveAppointment) -> Receipt:
     doctor_id, day = clinic_of(here)
     there = clinic_stream(command.doctor_id or doctor_id, command.date or day)
     await work.lock(here, there)
-    await work.load(here, there, doctor_stream(command.doctor_id or doctor_id))
+    await work.load(here, there)
+    await work.rest_on(doctor_stream(command.doctor_id or doctor_id))  # A clinic may open, in the doctor's room.
     clinic = work.clinic_of_appointment(here, command.appointment_id)
     work.doctor(command.doctor_id or doctor_id)
     appointment = clinic.appointment(command.appointment_id)
@@ -48,8 +49,7 @@ async def move(work: Work, command: MoveAppointment) -> Receipt:
 
 async def undo(work: Work, command: UndoStep) -> Receipt:
     here = await work.where(command.appointment_id)
-    await work.load(here)  # a first look, to know which clinics to lock
-    came_from = _origin(work.clinic_of_appointment(here, command.appointment_id).appointment(command.appointment_id))
+    came_from = _origin(await work.look_at(here, command.appointment_id))  # to know which clinics to lock
     await work.lock(here, came_from or here)
     await work.load(here, came_from or here)
     clinic = work.clinic_of_appointment(here, command.appointment_id)
@@ -80,7 +80,8 @@ async def reassign(work: Work, command: ReassignClinic) -> Receipt:
     here = clinic_stream(command.doctor_id, command.date)
     there = clinic_stream(command.to_doctor_id, command.date)
     await work.lock(here, there)
-    await work.load(here, there, doctor_stream(command.doctor_id), doctor_stream(command.to_doctor_id))
+    await work.load(here, there, doctor_stream(command.doctor_id))
+    await work.rest_on(doctor_stream(command.to_doctor_id))  # A clinic may open, in the doctor's room.
     work.doctor(command.doctor_id)
     work.doctor(command.to_doctor_id)
     clinic = work.existing_clinic(command.doctor_id, command.date)

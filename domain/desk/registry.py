@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 
 from domain.desk.outcome import Receipt
 from domain.log import read
-from domain.log.append import VaultChange
+from domain.log.append import Conflict, VaultChange
 from domain.rules.commands import ChangeDoctor, ChangePatient, ErasePatient, RegisterDoctor, RegisterPatient
 from domain.rules.doctor import Doctor, DoctorDetails
 from domain.rules.events import PatientDetailsChanged, PatientRegistered
@@ -129,10 +129,13 @@ async def erase_patient(work: Work, command: ErasePatient) -> Receipt:
 
 
 async def _all_details(work: Work, patient_id: PatientId) -> list[PatientDetails]:
-    """What was ever registered about this patient. None of it where the key is gone."""
+    """What was ever registered about this patient. None of it where the key is gone. Raises Conflict where more has
+    been registered elsewhere meanwhile, and is known of here."""
     vault, mapper = work.equipment.vault, work.equipment.mapper
-    await vault.fetch_keys([patient_id])
     rows = await read.streams(work.equipment.pool, {patient_stream(patient_id): 0})
+    await vault.fetch_keys([patient_id])
+    if rows[-1].originator_version < work.patient(patient_id).version:
+        raise Conflict
     events = [mapper.to_domain_event(row) for row in rows]
     told = [event.details for event in events if isinstance(event, PatientRegistered | PatientDetailsChanged)]
     return [details for sealed in told if (details := vault.open_details(patient_id, sealed)) is not None]

@@ -49,16 +49,13 @@ class Streams:
         """Those of these streams that exist, and whether any was kept from before and so may be behind."""
         wanted = set(names)
         known = wanted & self._kept.keys()
-        await self._read(dict.fromkeys(wanted - known, 0))
-        # Somebody else's try may have failed meanwhile, and what it had decided on was dropped.
-        while dropped := [name for name in known if name not in self._kept]:  # `-` would walk through all that is kept
-            await self._read(dict.fromkeys(dropped, 0))
+        await self._read(dict.fromkeys(wanted - known, 0), known)
         return self._those(wanted), bool(known)
 
     async def catch_up(self, names: Iterable[str]) -> dict[str, Stream]:
         """The same, and none of them is behind what was committed before this call."""
         wanted = set(names)
-        await self._read({name: kept.aggregate.version if (kept := self._kept.get(name)) else 0 for name in wanted})
+        await self._read({name: self._version(name) for name in wanted})
         return self._those(wanted)
 
     def _those(self, wanted: set[str]) -> dict[str, Stream]:
@@ -66,18 +63,25 @@ class Streams:
             self._kept.move_to_end(name)
         return {name: self._kept[name] for name in wanted & self._kept.keys()}
 
-    async def _read(self, after: dict[str, int]) -> None:
-        if not after:
-            return
-        rows = await self._rows(after)
-        # Dropped meanwhile: what was read goes on from what is not there any more.
-        dropped = {name: 0 for name, version in after.items() if version and name not in self._kept}
-        for name in after.keys() - dropped.keys():
-            if name in rows:
-                self._fold(name, rows[name])
-            elif name not in self._kept and name.startswith(PATIENT_DAY + "/"):
-                self.keep(name, Stream(PatientDay.untouched(name), 0))
-        await self._read(dropped)
+    async def _read(self, after: dict[str, int], known: Iterable[str] = ()) -> None:
+        """What is new of these streams. All of them that exist are kept when this returns, and so are those `known`."""
+        there = {*known, *(name for name, version in after.items() if version)}
+        while after:
+            rows = await self._rows(after)
+            # Somebody else's try may have failed meanwhile, and what it had decided on was dropped: what was read goes
+            # on from what is not there any more.
+            dropped = {name: self._version(name) for name, version in after.items() if self._version(name) < version}
+            for name in after.keys() - dropped.keys():
+                if name in rows:
+                    self._fold(name, rows[name])
+                elif name not in self._kept and name.startswith(PATIENT_DAY + "/"):
+                    self.keep(name, Stream(PatientDay.untouched(name), 0))
+            there.update(after.keys() & self._kept.keys())
+            after = dropped | {name: 0 for name in there if name not in self._kept}
+
+    def _version(self, name: str) -> int:
+        kept = self._kept.get(name)
+        return kept.aggregate.version if kept else 0
 
     async def _rows(self, after: dict[str, int]) -> dict[str, list[Recorded]]:
         """By stream, others' too: what is asked for while a query is on its way goes into the next one together."""
@@ -101,7 +105,10 @@ class Streams:
         for row in rows:
             if aggregate is None or row.originator_version > aggregate.version:  # another reader may have been here
                 aggregate = self._mapper.to_domain_event(row).mutate(aggregate)
-        self.keep(name, Stream(aggregate, max(rows[-1].id, kept.position if kept else 0)))
+        if kept is None:
+            self.keep(name, Stream(aggregate, rows[-1].id))
+        else:
+            kept.position = max(kept.position, rows[-1].id)  # also for whoever has it in use
 
     def keep(self, name: str, stream: Stream) -> None:
         self._kept[name] = stream

@@ -111,17 +111,23 @@ class Work:
                 self._rests_on[name] = self._loaded[name].aggregate.version
 
     def doctor(self, doctor_id: DoctorId) -> Doctor:
-        found = self._loaded.get(doctor_stream(doctor_id))
-        if found is None:
-            raise UnknownDoctor
-        return cast(Doctor, found.aggregate)
+        """Raises UnknownDoctor, Conflict."""
+        return cast(Doctor, self._as_recorded(doctor_stream(doctor_id), UnknownDoctor))
 
     def patient(self, patient_id: PatientId) -> Patient:
-        """Also an erased one. Raises UnknownPatient."""
-        found = self._loaded.get(patient_stream(patient_id))
+        """Also an erased one. Raises UnknownPatient, Conflict."""
+        return cast(Patient, self._as_recorded(patient_stream(patient_id), UnknownPatient))
+
+    def _as_recorded(self, stream: str, unknown: type[Refusal]) -> Aggregate:
+        """Raises Conflict while another command, which holds its lock, waits to hear whether what it decided is
+        recorded: nothing may rest on what perhaps never is. Its version does not tell, since another server's event
+        may get the same."""
+        found = self._loaded.get(stream)
         if found is None:
-            raise UnknownPatient
-        return cast(Patient, found.aggregate)
+            raise unknown
+        if found.aggregate.pending_events and stream not in self._held:
+            raise Conflict
+        return found.aggregate
 
     def clinic(self, doctor_id: DoctorId, day: date) -> Clinic | None:
         found = self._loaded.get(clinic_stream(doctor_id, day))
@@ -165,6 +171,17 @@ class Work:
         await self.lock(stream)
         await self.load(stream)
         return self.clinic_of_appointment(stream, appointment_id)
+
+    async def look_at(self, stream: str, appointment_id: AppointmentId) -> Appointment:
+        """An appointment as it stands before its clinic is locked for this try: it may be another a moment later.
+        Raises Conflict as `clinic_of_appointment` does."""
+        # With the lock all the same: what is read is folded into what its holder would be deciding on.
+        async with self.equipment.locks.hold(stream):
+            await self.load(stream)
+            found = cast(Clinic, self._loaded[stream].aggregate).appointments.get(appointment_id)
+        if found is None:
+            raise Conflict
+        return found
 
     async def lock_days(self, patient_id: PatientId, *days: date) -> None:
         await self.lock(*(patient_day_stream(patient_id, day) for day in days))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
@@ -63,12 +64,12 @@ async def _state(parts: Parts, done: Done) -> Any:
             return await _clinic_card(parts, DoctorId(receipt.id), receipt.date, done)
         case "appointment":
             assert receipt.date is not None
-            board = await _board(parts, receipt.date, done)
-            return appointment_card(parts, board, AppointmentId(receipt.id))
+            (card,) = await _appointment_cards(parts, receipt.date, done, [AppointmentId(receipt.id)])
+            return card
         case "reassigned":
             assert receipt.date is not None
-            board = await _board(parts, receipt.date, done)
-            moved = [appointment_card(parts, board, AppointmentId(moved_id)) for moved_id in receipt.moved]
+            appointments = [AppointmentId(moved_id) for moved_id in receipt.moved]
+            moved = await _appointment_cards(parts, receipt.date, done, appointments)
             return shapes.Reassigned(moved=moved, sequence=done.sequence)
         case "nobody":
             assert receipt.date is not None
@@ -76,7 +77,7 @@ async def _state(parts: Parts, done: Done) -> Any:
 
 
 async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
-    """Raises UnknownDoctor."""
+    """Raises UnknownDoctor, Behind."""
     card = parts.directory.doctors.get(doctor_id)
     if card is None:
         await _catch_up(parts)
@@ -87,7 +88,7 @@ async def doctor_card(parts: Parts, doctor_id: DoctorId) -> shapes.DoctorCard:
 
 
 async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCard:
-    """Raises UnknownPatient."""
+    """Raises UnknownPatient, Behind."""
     await parts.directory.have([patient_id])
     person = parts.directory.person(patient_id)
     if person is None:
@@ -100,9 +101,16 @@ async def patient_card(parts: Parts, patient_id: PatientId) -> shapes.PatientCar
 
 
 async def _catch_up(parts: Parts) -> None:
-    """With what was committed, perhaps elsewhere, and not followed yet."""
-    with suppress(Behind):
-        await parts.projector.reached(await read.head(parts.pool), seconds=READ_WAITS_SECONDS)
+    """With what was committed, perhaps elsewhere, and not followed yet. Raises Behind: then nobody can say that there
+    is no such doctor or patient."""
+    await parts.projector.reached(await read.head(parts.pool), seconds=READ_WAITS_SECONDS)
+
+
+async def _appointment_cards(
+    parts: Parts, day: date, done: Done, appointments: Sequence[AppointmentId]
+) -> list[shapes.Appointment]:
+    board = await _board(parts, day, done, appointments)
+    return [appointment_card(parts, board, appointment_id) for appointment_id in appointments]
 
 
 def appointment_card(parts: Parts, board: DayBoard, appointment_id: AppointmentId) -> shapes.Appointment:
@@ -136,10 +144,12 @@ async def _clinic_card(parts: Parts, doctor_id: DoctorId, day: date, done: Done)
     return shapes.ClinicCard(**block, doctor_id=doctor_id, date=day, order=clinic.order, sequence=clinic.changed)
 
 
-async def _board(parts: Parts, day: date, done: Done) -> DayBoard:
-    """The live board, unless it stands elsewhere than right after the command."""
+async def _board(parts: Parts, day: date, done: Done, appointments: Sequence[AppointmentId] = ()) -> DayBoard:
+    """The live board, unless it stands elsewhere than right after the command. Somebody else may have moved these
+    appointments to another date by now: then they are on the board as it was."""
     if parts.projector.position >= done.sequence:
         board = await parts.boards.get(day)
-        if not done.replayed or board.sequence == done.sequence:
+        still_there = board.clinic_of.keys() >= set(appointments)
+        if board.sequence == done.sequence or (still_there and not done.replayed):
             return board
     return await parts.timelines.as_of(day, done.sequence)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from domain.desk.desk import Desk
 from domain.desk.outcome import Asker
 from domain.desk.streams import Locks, Streams
+from domain.postgres.connect import Connection
 from domain.rules import commands
-from domain.rules.ids import PatientId
+from domain.rules.ids import DoctorId, PatientId, patient_stream
 from domain.vault import sealing
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
+
+if TYPE_CHECKING:
+    from domain.postgres.connect import Pool
+    from domain.vault.master import MasterKeys
 
 KEYS = 3
 
@@ -104,3 +110,81 @@ async def test_who_is_erased_elsewhere_is_shown_as_erased_though_the_key_was_let
     person = parts.directory.person(first)
     assert person is not None
     assert person.details.name == "[erased]"
+
+
+async def test_an_erasures_reason_is_cleaned_of_who_it_was_though_the_key_was_let_go_meanwhile(
+    parts: Parts, admin: Connection
+) -> None:
+    patient = await _ask(parts.desk, commands.RegisterPatient(name="Xquirella Vanterpool"))
+    others = await _patients(_elsewhere(parts), KEYS)
+    vault = parts.desk.equipment.vault
+    await vault.fetch_keys([patient])
+    erasure = commands.ErasePatient(patient_id=patient, reason="asked for it, says Xquirella")
+    async with admin.transaction():
+        await admin.execute("LOCK TABLE daysheet.event IN ACCESS EXCLUSIVE MODE")
+        erasing = asyncio.create_task(_ask(parts.desk, erasure))
+        await asyncio.sleep(0.3)  # It waits for what was ever registered of the patient.
+        await vault.fetch_keys(others)
+        assert not vault.has_key(patient)
+    await erasing
+    assert b"Xquirella" not in await _last_of(admin, patient)
+
+
+async def test_an_erasures_reason_is_cleaned_of_a_name_given_elsewhere_meanwhile(
+    parts: Parts, admin: Connection
+) -> None:
+    """Somebody else here has heard of it, so that the log sees nothing wrong."""
+    doctor = DoctorId(await _ask(parts.desk, commands.RegisterDoctor(name="Dr. A", code="A", specialty="Any")))
+    patient = await _ask(parts.desk, commands.RegisterPatient(name="Asha"))
+    slow = _SlowVault(parts.pool, parts.desk.equipment.vault._master)
+    desk = Desk(replace(parts.desk.equipment, vault=slow))
+    erasing = asyncio.create_task(
+        _ask(desk, commands.ErasePatient(patient_id=patient, reason="asked for it, says Xquirella"))
+    )
+    await slow.asked.wait()
+    await _ask(_elsewhere(parts), commands.ChangePatient(patient_id=patient, name="Xquirella Vanterpool"))
+    await _ask(desk, commands.BookAppointment(doctor_id=doctor, patient_id=patient, date=parts.today()))
+    slow.may_go_on.set()
+    await erasing
+    assert b"Xquirella" not in await _last_of(admin, patient)
+
+
+async def test_a_change_made_elsewhere_meanwhile_changes_nothing_here_and_is_what_is_answered(parts: Parts) -> None:
+    """Somebody else here has heard of it, so that it is seen that nothing is left to change."""
+    doctor = DoctorId(await _ask(parts.desk, commands.RegisterDoctor(name="Dr. A", code="A", specialty="Any")))
+    patient = await _ask(parts.desk, commands.RegisterPatient(name="Asha"))
+    await _ask(_elsewhere(parts), commands.ChangePatient(patient_id=patient, phone="+49 30 1"))
+    slow = _SlowVault(parts.pool, parts.desk.equipment.vault._master)
+    slow.quick = 1  # The first try comes too late.
+    desk = Desk(replace(parts.desk.equipment, vault=slow))
+    change = commands.ChangePatient(patient_id=patient, name="Ida Berg")
+    changing = asyncio.create_task(desk.handle(change, Asker(actor="desk-1", role="reception")))
+    await slow.asked.wait()
+    changed = await _elsewhere(parts).handle(change, Asker(actor="desk-2", role="reception"))
+    await _ask(desk, commands.BookAppointment(doctor_id=doctor, patient_id=patient, date=parts.today()))
+    slow.may_go_on.set()
+    done = await changing
+    assert (done.appended, done.sequence) == (False, changed.sequence)
+
+
+class _SlowVault(Vault):
+    def __init__(self, pool: Pool, master: MasterKeys) -> None:
+        super().__init__(pool, master)
+        self.asked, self.may_go_on = asyncio.Event(), asyncio.Event()
+        self.quick = 0
+        """So often it does not wait."""
+
+    async def fetch_keys(self, patient_ids: Iterable[PatientId]) -> None:
+        self.quick -= 1
+        if self.quick < 0:
+            self.asked.set()
+            await self.may_go_on.wait()
+        await super().fetch_keys(patient_ids)
+
+
+async def _last_of(admin: Connection, patient: PatientId) -> bytes:
+    stream = patient_stream(patient)
+    query = "SELECT data FROM daysheet.event WHERE stream = $1 AND type LIKE 'patient-erased@%'"
+    data = await admin.fetchval(query, stream)
+    assert b"asked for it" in data
+    return bytes(data)
