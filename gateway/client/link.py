@@ -28,6 +28,12 @@ FIRST_DELAY_SECONDS: Final = 0.25
 LONGEST_DELAY_SECONDS: Final = 20.0
 _DOUBLINGS: Final = 7  # until the longest is reached
 
+_PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+"""A proxy says the first to a machine that fell asleep while it asked."""
+
+UNREACHED: Final = (aiohttp.ClientError, OSError, UnicodeError)
+"""TimeoutError is one of these. The last is a resolver's word for a name that cannot be one, such as `a..b`."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -62,9 +68,19 @@ def server_address(url: str) -> URL:
 def unreachable(url: URL, error: Exception) -> str:
     """In the words of the operating system, where it has any."""
     if isinstance(error, TimeoutError):
-        return f"{url.authority} does not answer"
+        return f"{server(url)} does not answer"
     number = error.errno if isinstance(error, OSError) else None
-    return f"{url.authority} cannot be reached: {os.strerror(number) if number and number > 0 else error}"
+    return f"{server(url)} cannot be reached: {os.strerror(number) if number and number > 0 else error}"
+
+
+def server(url: URL) -> str:
+    """As it may be shown: a password that stands before the host is nobody's business."""
+    return url.with_user(None).authority
+
+
+def is_final(status: int) -> bool:
+    """Whether HTTP's status says that asking again would change nothing."""
+    return 400 <= status < 500 and status not in _PASSING
 
 
 class Link:
@@ -83,7 +99,9 @@ class Link:
     async def hear(self) -> bytes:
         """The next message. Raises Silent, Lost, NotAdmitted."""
         try:
-            message = await self._socket.receive(self._silent_after_seconds)
+            # Not receive's own time-out, which begins anew with every ping: a proxy's says nothing of who is behind it.
+            async with asyncio.timeout(self._silent_after_seconds):
+                message = await self._socket.receive()
         except TimeoutError:
             raise Silent(f"nothing heard for {self._silent_after_seconds:.0f} s") from None
         if message.type is WSMsgType.TEXT:
@@ -109,10 +127,10 @@ async def linked(
                 decode_text=False,
             )
     except WSServerHandshakeError as error:
-        if 400 <= error.status < 500 and error.status != HTTPStatus.TOO_MANY_REQUESTS:
+        if is_final(error.status):
             raise NotAdmitted(error.status, f"HTTP {error.status}") from error
-        raise Lost(f"{url.authority} answers HTTP {error.status}") from error
-    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one of these
+        raise Lost(f"{server(url)} answers HTTP {error.status}") from error
+    except UNREACHED as error:
         raise Lost(unreachable(url, error)) from error
     try:
         yield Link(socket, silent_after_seconds)

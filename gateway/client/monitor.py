@@ -203,10 +203,11 @@ class Monitor(Generic[Data]):
             case Refusal():
                 raise Rejected(message.code, message.message)
         self._failures, self.trouble = 0, None
-        if self._following.newest is not None:
-            self._become(Connection.LIVE if self._server_follows and not self._behind else Connection.STALE)
         if missed and not self._asked:
             await self._ask(link)
+        if self._following.newest is not None:
+            newest = self._server_follows and not self._behind and not self._asked
+            self._become(Connection.LIVE if newest else Connection.STALE)
 
     def _take(self, message: Snapshot[Data] | Update[Data] | Delta[Any]) -> bool:
         """Whether it fits what is held."""
