@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,7 +26,7 @@ from domain.postgres.embedded import EmbeddedPostgres
 from gateway.app import running
 from gateway.parts import Parts
 from gateway.settings import Settings
-from tests.server import Server, start_server
+from tests.server import Server, started
 
 # Where a change is judged, the same change is judged alike; everywhere else each run looks somewhere new.
 hypothesis.settings.register_profile("judged", derandomize=True, print_blob=True)
@@ -177,18 +177,13 @@ ServerFactory = Callable[..., Awaitable[Server]]
 @pytest_asyncio.fixture
 async def serve(database: Database) -> AsyncIterator[ServerFactory]:
     """Starts `daysheet serve` processes on the test's database: `server = await serve()`. Further ones share it."""
-    servers: list[Server] = []
+    async with AsyncExitStack() as servers:
 
-    async def start(*options: str) -> Server:
-        server = await start_server(
-            "--database-url", database.url, "--data-dir", str(database.folder), "--timezone", TIMEZONE, *options
-        )
-        servers.append(server)
-        return server
+        async def start(*options: str) -> Server:
+            given = ("--database-url", database.url, "--data-dir", str(database.folder), "--timezone", TIMEZONE)
+            return await servers.enter_async_context(started(*given, *options))
 
-    yield start
-    for server in servers:
-        await server.stop()
+        yield start
 
 
 @pytest_asyncio.fixture

@@ -749,9 +749,14 @@ async def test_it_runs_in_node_with_the_websocket_it_is_given(
         program("node"), str(script), server.url, await server.today(), stdout=asyncio.subprocess.PIPE
     )
     assert node.stdout is not None
-    async with asyncio.timeout(30):
-        for count in range(2):
-            assert (await node.stdout.readline()).decode() == f"{count}\n"
-            await server.an_appointment(doctor)
-        assert (await node.stdout.read()).decode() == "2\nleft\n"
-        assert await node.wait() == 0
+    try:
+        async with asyncio.timeout(30):
+            for count in range(2):
+                assert (await node.stdout.readline()).decode() == f"{count}\n"
+                await server.an_appointment(doctor)
+            assert (await node.stdout.read()).decode() == "2\nleft\n"
+            assert await node.wait() == 0
+    finally:
+        if node.returncode is None:
+            node.kill()
+        await node.communicate()
