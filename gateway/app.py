@@ -87,6 +87,7 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             return
         if settings.worker:
             workers.stop_when_orphaned(stop)
+            workers.beat()
         inflating.keep_no_context()
         async with (
             running(settings, url) as parts,
