@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 import msgspec
 from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSCloseCode, WSMsgType, WSServerHandshakeError
+from aiohttp.http import WSMessage, WSMessageTextBytes
 from yarl import URL
 
 from gateway.client.endings import NotAdmitted, Unaskable
@@ -23,6 +25,8 @@ CLOSE_SECONDS: Final = 1.0
 MESSAGE_BYTES: Final = 256 * 1024 * 1024
 """A day of 6,000 appointments is 2 MB."""
 WINDOW_BITS: Final = 15
+LOOK_SECONDS: Final = 1.0
+"""So often it is looked whether a silence was long: a timer of the event loop stands still while the machine sleeps."""
 
 FIRST_DELAY_SECONDS: Final = 0.25
 LONGEST_DELAY_SECONDS: Final = 20.0
@@ -34,6 +38,7 @@ _PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.
 UNREACHED: Final = (aiohttp.ClientError, OSError, UnicodeError)
 """TimeoutError is one of these. The last is a resolver's word for a name that cannot be one, such as `a..b`."""
 
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the latter stands still on Linux alone
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -52,6 +57,11 @@ def delay_seconds(failures: int, draw: Callable[[], float] = random.random) -> f
     back at once.
     """
     return draw() * min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(failures, _DOUBLINGS))
+
+
+def seconds_awake_and_asleep() -> float:
+    """Of a clock that goes on while the machine sleeps, and that nobody sets."""
+    return time.clock_gettime(_CLOCK)
 
 
 def server_address(url: str) -> URL:
@@ -98,18 +108,22 @@ class Link:
 
     async def hear(self) -> bytes:
         """The next message. Raises Silent, Lost, NotAdmitted."""
-        try:
-            # Not receive's own time-out, which begins anew with every ping: a proxy's says nothing of who is behind it.
-            async with asyncio.timeout(self._silent_after_seconds):
-                message = await self._socket.receive()
-        except TimeoutError:
-            raise Silent(f"nothing heard for {self._silent_after_seconds:.0f} s") from None
+        message = await self._receive()
         if message.type is WSMsgType.TEXT:
             data: bytes = message.data
             return data
         if self._socket.close_code == WSCloseCode.POLICY_VIOLATION:
             raise NotAdmitted(WSCloseCode.POLICY_VIOLATION, message.extra or "it gives no reason")
         raise Lost(f"the connection was closed ({self._socket.close_code})")
+
+    async def _receive(self) -> WSMessage | WSMessageTextBytes:
+        given_up_at = seconds_awake_and_asleep() + self._silent_after_seconds
+        while (left := given_up_at - seconds_awake_and_asleep()) > 0:
+            with suppress(TimeoutError):
+                # Not receive's own time-out, which begins anew with every ping: a proxy's says nothing of the server.
+                async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                    return await self._socket.receive()
+        raise Silent(f"nothing heard for {self._silent_after_seconds:.0f} s")
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import date
@@ -231,6 +232,22 @@ async def test_pings_of_a_proxy_do_not_stand_for_a_server_that_says_nothing() ->
     ):
         await becomes(lambda: len(asked) == 2)
         assert monitor.silent_seconds is not None
+
+
+async def test_after_the_machine_slept_a_silent_server_is_asked_anew_within_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept = 0.0
+    async with (
+        server_that(shows_and_stays, shows_and_stays) as (url, asked),
+        Monitor(url, date(2025, 11, 17), heartbeat_seconds=60) as monitor,
+    ):
+        await anext(monitor)
+        monkeypatch.setattr("gateway.client.link.time.clock_gettime", lambda _: time.monotonic() + slept)
+        slept = 3600.0
+        assert (monitor.silent_seconds or 0) >= 3600
+        await becomes(lambda: len(asked) == 2)
+        assert asked[1]["resume"] == {"epoch": "e", "sequence": 5}
 
 
 async def test_a_server_that_does_not_follow_its_log_is_shown_as_stale() -> None:
