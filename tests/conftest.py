@@ -28,10 +28,13 @@ from gateway.parts import Parts
 from gateway.settings import Settings
 from tests.server import Server, started
 
-# Where a change is judged, the same change is judged alike; everywhere else each run looks somewhere new.
-hypothesis.settings.register_profile("judged", derandomize=True, print_blob=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("judged")
+# How long an example takes is the machine's affair. Where a change is judged, the same change is judged alike;
+# everywhere else each run looks somewhere new.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.register_profile("judged", hypothesis.settings.get_profile("patient"), derandomize=True)
+hypothesis.settings.load_profile("judged" if os.environ.get("CI") else "patient")
 
 TIMEZONE = "Asia/Kolkata"
 """Another zone than any test machine's own, so that whoever takes the wrong one is found out."""

@@ -606,7 +606,7 @@ async def at_its_shortest(two: Servers, zone: ZoneInfo, asked: list[Ask], failur
     deadline=None,
     database=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(number=st.integers(0, 2**64 - 1))
 async def test_a_days_answers_and_boards_are_those_of_the_contract(
