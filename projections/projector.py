@@ -83,10 +83,6 @@ class Projector:
                 await future
         except TimeoutError:
             raise Behind(sequence) from None
-        finally:
-            if future.cancelled():  # Nobody is to wait here for ever for what the log never comes to.
-                self._waiting = [waiting for waiting in self._waiting if not waiting[2].cancelled()]
-                heapq.heapify(self._waiting)
 
     async def is_in_log(self, sequence: int, *, seconds: float) -> bool:
         """Wait as `reached` does. False where the log itself has not come so far by then. Raises Behind."""
