@@ -34,7 +34,7 @@ from domain.vault.digests import Digests
 from domain.vault.known import known_masters, take_newest
 from domain.vault.master import MasterKeys, read_master_keys
 from domain.vault.sealing import Vault
-from gateway import access, checkpoints, health, metrics, workers
+from gateway import access, checkpoints, health, metrics, starting, workers
 from gateway import web as pages
 from gateway.clock import Clock
 from gateway.connection import HttpConnection
@@ -76,17 +76,18 @@ log = structlog.get_logger()
 async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Until SIGTERM or SIGINT. `ready` is told the address once requests are answered, by all workers there are.
 
-    Raises, after a log line, when a loop dies that the server cannot do without.
+    Raises, after a log line, when a loop dies that the server cannot do without; and StoppedMeanwhile.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with database(settings) as url:
+    async with database(settings, stop) as url:
         if settings.workers > 1:
             await workers.supervise(settings, url, ready, stop)
             return
         if settings.worker:
             workers.stop_when_orphaned(stop)
+            workers.beat()
         inflating.keep_no_context()
         async with (
             running(settings, url) as parts,
@@ -100,21 +101,23 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the database given, or of the embedded one, with the right schema."""
+async def database(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """The URL of the database given, or of the embedded one, with the right schema. Raises StoppedMeanwhile."""
     if settings.database_url is not None:
         yield settings.database_url
         return
-    async with embedded(settings) as postgres:
+    async with embedded(settings, stop) as postgres:
         for name in await migrated(postgres.url(user="postgres")):
             log.info("migrated", migration=name)
         yield postgres.url()
 
 
 @asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[EmbeddedPostgres]:
+async def embedded(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[EmbeddedPostgres]:
+    """Raises StoppedMeanwhile."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the key is kept here, too
-    postgres = await asyncio.to_thread(EmbeddedPostgres.start, settings.folder / "postgres")
+    folder = settings.folder / "postgres"
+    postgres = await (starting.start(folder, stop) if stop else asyncio.to_thread(EmbeddedPostgres.start, folder))
     try:
         yield postgres
     finally:

@@ -6,13 +6,15 @@
 
 A worker is `daysheet worker K`, with the settings in its environment, where other users of the machine cannot read
 them. Its standard input stays open, and silent, for as long as its supervisor lives. On its standard output it says
-its address, once it answers, or in one line why it cannot go on. Logs go to the standard error they all share.
+its address, once it answers, or in one line why it cannot go on; and every second an empty line, which says that it
+turns. Logs go to the standard error they all share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import sys
@@ -41,9 +43,14 @@ BACK_OFF_SECONDS: Final = (0.5, 10.0)
 """Before the second replacement, and at most before any. With eight deaths that is half a minute in all: a database
 that restarts is back by then, and what is still broken is for whoever looks after the server to see. As long as
 another worker is there, which shows the last boards if nothing else, it is tried on."""
+BEAT_SECONDS: Final = 1.0
+HANGS_AFTER_BEATS: Final = 20
+"""That did not come. Its monitors, told nothing, would look elsewhere after 25 s; but of all new connections a share
+would go on to end at a worker that answers nobody."""
 STOP_SECONDS: Final = 7.0
 """A worker closes its monitors, its last requests and its pool within six. The rest of the ten are PostgreSQL's."""
 
+_BEAT: Final = b"\n"
 _SETTINGS: Final = "DAYSHEET_WORKER_SETTINGS"
 
 log = structlog.get_logger()
@@ -126,6 +133,7 @@ class _Crew:
             async with asyncio.TaskGroup() as places:
                 for place in self._workers:
                     places.create_task(self._keep(place))
+                places.create_task(self._watch())
         finally:
             await self._dismiss()
 
@@ -150,6 +158,15 @@ class _Crew:
             worker = await self._start(place)
             if worker.address is not None:
                 log.info("worker_replaced", worker=place, pid=worker.pid)
+
+    async def _watch(self) -> NoReturn:
+        """Whoever hangs is killed, and so replaced."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            for place, worker in self._workers.items():
+                if worker.misses_a_beat() == HANGS_AFTER_BEATS:
+                    log.error("worker_hangs", worker=place, pid=worker.pid, missed_beats=HANGS_AFTER_BEATS)
+                    worker.send(signal.SIGKILL)
 
     async def _start(self, place: int) -> _Worker:
         """Returns when it answers, or has failed to."""
@@ -194,6 +211,7 @@ class _Worker:
         self._place, self._process, self._says = place, process, process.stdout
         self._words = ""
         self._ready_at = 0.0
+        self._missed_beats: int | None = None
         self.address: str | None = None
         self.pid = process.pid
 
@@ -207,10 +225,23 @@ class _Worker:
 
     async def last_words(self) -> str:
         """Wait for its end, and learn why."""
-        words = self._words or await self._line()
+        words = self._words
+        while line := await self._line():
+            words = line
         code = await self._process.wait()
         how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
         return words.removeprefix(FAILS) or f"worker {self._place} ended with {how}"
+
+    def misses_a_beat(self) -> int:
+        """How many are missing by now, if it is asked with every beat. None of one that has yet to begin, or has ended.
+
+        They are counted, and no clock is asked: where the supervisor stood still as well, as when the machine slept,
+        nobody has missed anything.
+        """
+        if self._missed_beats is None or self._process.returncode is not None:
+            return 0
+        self._missed_beats += 1
+        return self._missed_beats
 
     def at_work(self) -> bool:
         return self.address is not None and self._process.returncode is None
@@ -226,7 +257,10 @@ class _Worker:
         await self._process.wait()
 
     async def _line(self) -> str:
-        return (await self._says.readline()).decode(errors="replace").strip()
+        """The next that is no beat; empty at the end."""
+        while (line := await self._says.readline()) == _BEAT:
+            self._missed_beats = 0
+        return line.decode(errors="replace").strip()
 
 
 def _back_off(deaths: int) -> float:
@@ -245,6 +279,14 @@ def settings_of_worker(number: int) -> Settings:
         raise SettingsError("a worker is started by `daysheet serve --workers`, not by hand")
     settings = msgspec.json.decode(given, type=Settings, dec_hook=lambda kind, value: kind(value))
     return replace(settings, worker=number)
+
+
+def beat() -> None:
+    """Tell the supervisor, from now on, that the event loop turns. One that does not read keeps nobody waiting."""
+    if select.select((), (sys.stdout,), (), 0)[1]:
+        with suppress(BrokenPipeError):  # stop_when_orphaned knows better what to do then.
+            os.write(sys.stdout.fileno(), _BEAT)
+    asyncio.get_running_loop().call_later(BEAT_SECONDS, beat)
 
 
 def stop_when_orphaned(stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,12 +26,15 @@ from domain.postgres.embedded import EmbeddedPostgres
 from gateway.app import running
 from gateway.parts import Parts
 from gateway.settings import Settings
-from tests.server import Server, start_server
+from tests.server import Server, started
 
-# Where a change is judged, the same change is judged alike; everywhere else each run looks somewhere new.
-hypothesis.settings.register_profile("judged", derandomize=True, print_blob=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("judged")
+# How long an example takes is the machine's affair. Where a change is judged, the same change is judged alike;
+# everywhere else each run looks somewhere new.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.register_profile("judged", hypothesis.settings.get_profile("patient"), derandomize=True)
+hypothesis.settings.load_profile("judged" if os.environ.get("CI") else "patient")
 
 TIMEZONE = "Asia/Kolkata"
 """Another zone than any test machine's own, so that whoever takes the wrong one is found out."""
@@ -177,18 +180,13 @@ ServerFactory = Callable[..., Awaitable[Server]]
 @pytest_asyncio.fixture
 async def serve(database: Database) -> AsyncIterator[ServerFactory]:
     """Starts `daysheet serve` processes on the test's database: `server = await serve()`. Further ones share it."""
-    servers: list[Server] = []
+    async with AsyncExitStack() as servers:
 
-    async def start(*options: str) -> Server:
-        server = await start_server(
-            "--database-url", database.url, "--data-dir", str(database.folder), "--timezone", TIMEZONE, *options
-        )
-        servers.append(server)
-        return server
+        async def start(*options: str) -> Server:
+            given = ("--database-url", database.url, "--data-dir", str(database.folder), "--timezone", TIMEZONE)
+            return await servers.enter_async_context(started(*given, *options))
 
-    yield start
-    for server in servers:
-        await server.stop()
+        yield start
 
 
 @pytest_asyncio.fixture

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import psutil
 
 from tests.described import DescribedSocket
 
@@ -104,14 +105,19 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
 
     async def stop(self) -> int:
-        """SIGTERM. Returns the exit code."""
+        """SIGTERM. Returns the exit code. Raises TimeoutError where it does not stop in time; then it is killed."""
         await self._session.close()
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(STOP_SECONDS):
-            code = await self.process.wait()
-        await asyncio.gather(*self._tasks)
-        return code
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                return await self.process.wait()
+        finally:  # Whatever is left, of processes or of transports, would fail somebody else's test.
+            if self.process.returncode is None:
+                for each in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
+                    each.kill()
+                await self.process.wait()
+            await asyncio.gather(*self._tasks)
 
 
 async def start_server(
@@ -157,6 +163,16 @@ async def start_server(
     draining = asyncio.create_task(_gather(process.stdout, bytearray()))
     session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), ws_response_class=DescribedSocket)
     return Server(process, line.removeprefix("Daysheet serves ").strip(), log, session, [reading, draining])
+
+
+@asynccontextmanager
+async def started(*options: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Server]:
+    """One that is stopped afterwards, whatever happens; whoever asks how it stops may stop it before."""
+    server = await start_server(*options, environment=environment)
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 async def _gather(stream: asyncio.StreamReader, into: bytearray) -> None:

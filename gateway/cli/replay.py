@@ -12,6 +12,7 @@ from typing import Literal
 from gateway.cli.failing import fail
 from gateway.client import Unaskable, WatchEnded
 from gateway.terminal import replaying
+from gateway.terminal.picture import plain
 
 
 def replay(
@@ -50,4 +51,4 @@ def replay(
     except BrokenPipeError:  # such as `| head`, which has seen enough; what is left to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (WatchEnded, Unaskable) as error:
-        fail(error)
+        fail(plain(str(error)))  # Some of it are the server's words.

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from gateway import app as composition
 from gateway.cli.failing import EXPECTED, died, fail
 from gateway.settings import Settings, SettingsError, default_data_dir
+from gateway.starting import StoppedMeanwhile
 from gateway.workers import SERVES, settings_of_worker
 
 
@@ -93,6 +94,8 @@ def worker(number: int, /) -> None:
 def _serve(settings: Settings, errors: TextIO) -> None:
     try:
         uvloop.run(composition.serve(settings, lambda address: print(SERVES + address, flush=True)))
+    except StoppedMeanwhile:
+        pass
     except EXPECTED as error:
         fail(error, errors)
     except BaseExceptionGroup as group:

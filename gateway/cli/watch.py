@@ -11,6 +11,7 @@ import sys
 from gateway.cli.failing import fail
 from gateway.client import Unaskable, WatchEnded
 from gateway.terminal import watching
+from gateway.terminal.picture import plain
 
 
 def watch(
@@ -46,4 +47,4 @@ def watch(
     except BrokenPipeError:  # such as `| head`, which has seen enough; what is left to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (WatchEnded, Unaskable) as error:
-        fail(error)
+        fail(plain(str(error)))  # Some of it are the server's words.

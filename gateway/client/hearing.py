@@ -29,6 +29,7 @@ _SAYS: Final[dict[tuple[bool, bool], Any]] = {
     (True, True): Snapshot[PublicDoctorDay] | Update[PublicDoctorDay] | Delta[PublicDayChange] | _Other,
 }
 """Of one doctor or all, for the public or not."""
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KINDS: Final = {"snapshot", "update", "delta", "heartbeat", "status", "replay_end", "error"}
 
 
@@ -46,7 +47,7 @@ def reader(*, one_doctor: bool, public: bool) -> Callable[[bytes], Heard | None]
     def read(message: bytes) -> Heard | None:
         try:
             return decoder.decode(message)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             if _kind(message) in _KINDS:
                 raise NotUnderstood(str(error)) from None
             return None
@@ -57,5 +58,5 @@ def reader(*, one_doctor: bool, public: bool) -> Callable[[bytes], Heard | None]
 def _kind(message: bytes) -> str:
     try:
         return msgspec.json.decode(message, type=_Kind).type
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise NotUnderstood(str(error)) from None

@@ -17,7 +17,7 @@ from domain.rules.ids import DoctorId
 from gateway.client.board import Data
 from gateway.client.endings import Rejected, Unaskable
 from gateway.client.hearing import Heard, Refusal, reader
-from gateway.client.link import Link, Lost, Silent, delay_seconds, linked, server_address
+from gateway.client.link import Link, Lost, Silent, delay_seconds, linked, seconds_awake_and_asleep, server_address
 from gateway.client.options import Connection, Full, Mode, Options, Public
 from gateway.client.shown import Following, Gap, Shown, conflated
 from gateway.live.messages import Delta, Heartbeat, Snapshot, Status, Update
@@ -145,7 +145,7 @@ class Monitor(Generic[Data]):
     @property
     def silent_seconds(self) -> float | None:
         """How long ago the server last said something."""
-        return None if self._heard_at is None else asyncio.get_running_loop().time() - self._heard_at
+        return None if self._heard_at is None else seconds_awake_and_asleep() - self._heard_at
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Monitor(Generic[Data]):
                 except Silent:
                     self._become(Connection.STALE)
                     raise
-                self._heard_at = asyncio.get_running_loop().time()
+                self._heard_at = seconds_awake_and_asleep()
                 if message is not None:
                     await self._hear(link, message)
 
@@ -203,10 +203,11 @@ class Monitor(Generic[Data]):
             case Refusal():
                 raise Rejected(message.code, message.message)
         self._failures, self.trouble = 0, None
-        if self._following.newest is not None:
-            self._become(Connection.LIVE if self._server_follows and not self._behind else Connection.STALE)
         if missed and not self._asked:
             await self._ask(link)
+        if self._following.newest is not None:
+            newest = self._server_follows and not self._behind and not self._asked
+            self._become(Connection.LIVE if newest else Connection.STALE)
 
     def _take(self, message: Snapshot[Data] | Update[Data] | Delta[Any]) -> bool:
         """Whether it fits what is held."""

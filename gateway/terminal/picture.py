@@ -48,8 +48,10 @@ _PLACES: Final = {
 }
 _WEIGHTS: Final = {"emergency": "bold red", "urgent": "yellow", "routine": ""}
 
-# A name must not be able to steer the terminal, nor to turn the direction of what stands beside it.
-UNSHOWN: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+# A name must not be able to steer the terminal, to begin a line, nor to turn the direction of what stands beside it.
+UNSHOWN: Final = dict.fromkeys(
+    [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+)
 
 
 class Foot(Protocol):
@@ -91,12 +93,14 @@ def picture(day: AnyDay | None, foot: Foot, *, width: int, height: int, seconds:
     pages = max(1, -(-len(clinics) // (columns * rows)))
     page = int(seconds / PAGE_SECONDS) % pages
     on_page = clinics[page * columns * rows :][: columns * rows]
-    whole = Layout()
-    whole.split_column(
-        Layout(_header(day), size=1),
-        Layout(_panels(on_page, columns, room // rows) if clinics or day is None else Text("no clinic on this date")),
-        Layout(foot.line(f"page {page + 1} of {pages}" if pages > 1 else None), size=1),
+    header = Layout(_header(day), size=1)
+    panels = Layout(
+        _panels(on_page, columns, room // rows) if clinics or day is None else Text("no clinic on this date")
     )
+    footer = Layout(foot.line(f"page {page + 1} of {pages}" if pages > 1 else None), size=1)
+    whole = Layout()
+    # The footer is the last to go: what is shown without it might be of any age.
+    whole.split_column(*(header, panels, footer) if height > FRAME else (header, footer) if height > 1 else (footer,))
     return whole
 
 

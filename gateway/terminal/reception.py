@@ -5,15 +5,38 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import aiohttp
+import msgspec
 
 from gateway.client import NotAdmitted, WatchEnded
-from gateway.client.link import delay_seconds, server_address, unreachable
+from gateway.client.hearing import UNREADABLE
+from gateway.client.link import UNREACHED, delay_seconds, is_final, server, server_address, unreachable
 
 ANSWER_SECONDS: Final = 10.0
+
+
+class _Day(msgspec.Struct, frozen=True):
+    date: datetime.date
+    timestamp: datetime.datetime
+
+
+class _Queue(msgspec.Struct, frozen=True):
+    data: _Day
+
+
+class _Card(msgspec.Struct, frozen=True):
+    id: UUID
+    code: str
+
+
+class _Doctors(msgspec.Struct, frozen=True):
+    doctors: list[_Card]
+
+
+Answer = TypeVar("Answer", _Queue, _Doctors)
 
 
 class UnknownDoctor(WatchEnded):
@@ -29,32 +52,33 @@ class Reception:
         self._api = server_address(url) / "api/v1"
 
     async def today(self) -> datetime.date:
-        return datetime.date.fromisoformat((await self._get("queue"))["data"]["date"])
+        return (await self._get(_Queue, "queue")).data.date
 
     async def doctor_id(self, doctor: str) -> UUID:
         """By code, or by id."""
-        for card in (await self._get("doctors"))["doctors"]:
-            if doctor.casefold() in (card["code"].casefold(), card["id"]):
-                return UUID(card["id"])
+        for card in (await self._get(_Doctors, "doctors")).doctors:
+            if doctor.casefold() in (card.code.casefold(), str(card.id)):
+                return card.id
         raise UnknownDoctor(doctor)
 
     async def time_on(self, date: datetime.date, clock: datetime.time) -> datetime.datetime:
         """What the hospital's clock says, with the offset that it has there and then."""
-        told = await self._get("queue", date=date.isoformat(), at=f"{date}T{clock:%H:%M:%S}Z")
-        offset = datetime.datetime.fromisoformat(told["data"]["timestamp"]).tzinfo
-        return datetime.datetime.combine(date, clock, offset)
+        told = await self._get(_Queue, "queue", date=date.isoformat(), at=f"{date}T{clock:%H:%M:%S}Z")
+        return datetime.datetime.combine(date, clock, told.data.timestamp.tzinfo)
 
-    async def _get(self, path: str, **query: str) -> Any:
+    async def _get(self, kind: type[Answer], path: str, **query: str) -> Answer:
         failures = 0
         while True:
             try:
                 async with self._session.get((self._api / path).with_query(query)) as response:
                     if response.ok:
-                        return await response.json()
-                    if response.status < 500:
+                        return msgspec.json.decode(await response.read(), type=kind)
+                    if is_final(response.status):
                         raise NotAdmitted(response.status, f"HTTP {response.status}")
-                    trouble = f"{self._api.authority} answers HTTP {response.status}"
-            except (aiohttp.ClientError, OSError) as error:
+                    trouble = f"{server(self._api)} answers HTTP {response.status}"
+            except UNREADABLE:  # such as a proxy's page, said to be fine
+                trouble = f"{server(self._api)} answers what no server of Daysheet would"
+            except UNREACHED as error:
                 trouble = unreachable(self._api, error)
             self._say(f"{trouble}; trying again")
             await asyncio.sleep(delay_seconds(failures))

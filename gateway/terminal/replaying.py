@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.client import Connection, Moment, Replay, Unaskable
-from gateway.terminal.picture import Freshness, cut, picture
+from gateway.terminal.picture import Freshness, cut, picture, plain
 from gateway.terminal.reception import ANSWER_SECONDS, Reception
-from gateway.terminal.watching import told
+from gateway.terminal.watching import can_be_drawn_on, told
 from projections.shapes import By
 
 TICK_SECONDS: Final = 0.2
@@ -46,7 +46,7 @@ class Wanted:
 async def replay(wanted: Wanted) -> None:
     """Until its end; at a terminal, until it is cancelled. Raises WatchEnded, Unaskable, and BrokenPipeError where
     nobody reads the lines."""
-    if not sys.stdout.isatty():
+    if not can_be_drawn_on():
         await _play(wanted, Lines())
         return
     with Screen(wanted.speed) as screen:
@@ -200,7 +200,7 @@ class Lines:
 
     def say(self, trouble: str) -> None:
         if trouble != self._said:
-            print(f"daysheet: {trouble}", file=sys.stderr, flush=True)
+            print(f"daysheet: {plain(trouble)}", file=sys.stderr, flush=True)
         self._said = trouble
 
     def show(self, moment: Moment[Any]) -> None:

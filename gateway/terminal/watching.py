@@ -39,7 +39,7 @@ class Wanted:
 
 async def watch(wanted: Wanted) -> NoReturn:
     """Until it is cancelled. Raises WatchEnded, Unaskable, and BrokenPipeError where nobody reads the lines."""
-    with Screen() if sys.stdout.isatty() else Lines() as display:
+    with Screen() if can_be_drawn_on() else Lines() as display:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_SECONDS)) as session:
             reception = Reception(session, wanted.url, display.say)
             doctor_id = await reception.doctor_id(wanted.doctor) if wanted.doctor is not None else None
@@ -53,6 +53,11 @@ async def watch(wanted: Wanted) -> NoReturn:
                 department=wanted.department,
             ) as monitor:
                 date = await _followed(monitor, display, date, past_midnight=wanted.date is None)
+
+
+def can_be_drawn_on() -> bool:
+    """Whether the output is a terminal that can move its cursor. On one that cannot, nothing would ever appear."""
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 async def _followed(
@@ -129,7 +134,7 @@ class Lines:
 
     def say(self, trouble: str) -> None:
         if trouble != self._said:
-            print(f"daysheet: {trouble}", file=sys.stderr, flush=True)
+            print(f"daysheet: {plain(trouble)}", file=sys.stderr, flush=True)
         self._said = trouble
 
     def show(self, monitor: Monitor[Any], shown: Shown[Any] | None) -> None:

@@ -52,7 +52,10 @@ export interface Monitor<Shown> extends AsyncIterable<Shown> {
   close(): void;
 }
 
-/** What the server refused: `code` is one of its own, or `refused` where it closed the connection for good. */
+/**
+ * What the server refused: `code` is one of its own, or `refused` where it closed the connection for good, or
+ * `not_understood` where what it says is no message.
+ */
 export class QueueError extends Error {
   constructor(code: string, message: string);
   readonly code: string;

@@ -25,7 +25,10 @@ const OPEN = 1;
 const POLICY = 1008; // the close code of a server that will say the same next time
 const PASSING = ['unavailable', 'rate_limited', 'too_many_subscriptions']; // what it says no to for now only
 
-/** What the server refused: `code` is one of its own, or `refused` where it closed the connection for good. */
+/**
+ * What the server refused: `code` is one of its own, or `refused` where it closed the connection for good, or
+ * `not_understood` where what it says is no message.
+ */
 export class QueueError extends Error {
   constructor(code, message) {
     super(message);
@@ -109,7 +112,7 @@ class Monitor {
     this._expect(OPENING_MS, () => this._lose());
     const ours = (handle) => (event) => { if (this._socket === socket) handle(event); };
     socket.onopen = ours(() => this._subscribe());
-    socket.onmessage = ours((event) => this._hear(JSON.parse(event.data)));
+    socket.onmessage = ours((event) => this._read(event.data));
     socket.onclose = ours((event) => {
       if (event.code === POLICY) this._end(new QueueError('refused', event.reason || 'the server closed with 1008'));
       else this._lose();
@@ -193,6 +196,16 @@ class Monitor {
   }
 
   // --- what the server says ----------------------------------------------------------------------
+
+  _read(text) {
+    let message = null;
+    try {
+      message = JSON.parse(text);
+    } catch (error) { // it stays what it is
+    }
+    if (message && message.type) this._hear(message);
+    else this._end(new QueueError('not_understood', 'the server says what is no message'));
+  }
 
   _hear(message) {
     this._expectHeartbeat();

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import TIMEZONE, Database, new_database
-from tests.server import Server, start_server
+from tests.server import Server, started
 
 pytest.register_assert_rewrite("tests.gateway.contract", "tests.gateway.raw")
 
@@ -26,16 +26,15 @@ def module_database(postgres: str, template: str, tmp_path_factory: pytest.TempP
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hospital(module_database: Database) -> AsyncIterator[Server]:
     """A server that must still be well, and have logged no defect, when the module's last test is over."""
-    server = await start_server(
-        "--database-url", module_database.url, "--data-dir", str(module_database.folder), "--timezone", TIMEZONE
-    )
-    yield server
-    doctor, patient = await server.a_doctor(), await server.a_patient()
-    booked = await server.post(
-        "/appointments", {"doctor_id": doctor, "patient_id": patient, "date": await server.today()}
-    )
-    assert booked.status == 201
-    assert await server.stop() == 0
+    options = ("--database-url", module_database.url, "--data-dir", str(module_database.folder), "--timezone", TIMEZONE)
+    async with started(*options) as server:
+        yield server
+        doctor, patient = await server.a_doctor(), await server.a_patient()
+        booked = await server.post(
+            "/appointments", {"doctor_id": doctor, "patient_id": patient, "date": await server.today()}
+        )
+        assert booked.status == 201
+        assert await server.stop() == 0
     log = server.log.decode(errors="replace")
     assert "Traceback" not in log, log
     assert '"level": "error"' not in log, log

@@ -41,9 +41,9 @@ class Raw:
         return Answer(int(status.split()[1]), body, headers)
 
     async def is_closed(self) -> bool:
-        """Whether the server hangs up by itself, soon, and says nothing more."""
+        """Whether the server hangs up by itself, and says nothing more."""
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await self.reader.read() == b""
         except ConnectionResetError:
             return True

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.gateway.contract import UNKNOWN, is_problem
-from tests.gateway.raw import Raw, connected, request, told
+from tests.gateway.raw import ANSWER_SECONDS, Raw, connected, request, told
 from tests.server import Answer, Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -428,7 +428,7 @@ async def test_many_that_connect_and_say_nothing_keep_nobody_else_waiting(hospit
     silent = [connected(hospital) for _ in range(200)]
     raws: list[Raw] = [await connection.__aenter__() for connection in silent]
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(ANSWER_SECONDS):
             assert (await hospital.get("/doctors")).status == 200
     finally:
         for connection in silent:

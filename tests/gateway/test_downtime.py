@@ -20,7 +20,7 @@ from gateway.parts import Parts
 from tests.conftest import Database, ServerFactory
 from tests.gateway.contract import at, listed
 from tests.log.writing import until
-from tests.server import Server, start_server
+from tests.server import Server, started
 
 DEVELOPER = Asker(actor="developer", role="developer")
 NAME, PHONE = "Quirin Unverwechselbar", "+49 151 98765"
@@ -167,19 +167,11 @@ async def test_sheets_are_written_again_and_again(parts: Parts, tmp_path: Path) 
 
 async def test_of_several_workers_one_writes(database: Database, tmp_path: Path) -> None:
     sheets = tmp_path / "sheets"
-    server = await start_server(
-        "--database-url",
-        database.url,
-        "--data-dir",
-        str(database.folder),
-        "--workers",
-        "2",
-        "--downtime-dir",
-        str(sheets),
-    )
-    await until(lambda: sheets.exists() and len(os.listdir(sheets)) == 2)
-    _, day = await _booked(server)
-    assert await server.stop() == 0
+    options = (f"--database-url={database.url}", f"--data-dir={database.folder}", "--workers=2")
+    async with started(*options, f"--downtime-dir={sheets}") as server:
+        await until(lambda: sheets.exists() and len(os.listdir(sheets)) == 2)
+        _, day = await _booked(server)
+        assert await server.stop() == 0
     assert _holds(sheet_file(sheets, date.fromisoformat(day)), NAME)()
     assert b"downtime_sheet_not_written" not in server.log
 

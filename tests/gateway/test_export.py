@@ -26,7 +26,7 @@ from projections.export import PAGE_ROWS
 from tests.conftest import Database, in_own_task
 from tests.gateway.contract import TIME, UNKNOWN, at
 from tests.gateway.raw import connected, request
-from tests.server import Server, start_server
+from tests.server import Server, started
 from tests.system.command import Ended, daysheet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -247,13 +247,13 @@ async def test_a_client_that_does_not_read_is_cut_off_and_makes_room_for_others(
 
 
 async def test_a_server_that_stops_waits_for_nobody_who_reads_slowly(database: Database) -> None:
-    server = await start_server("--database-url", database.url, "--data-dir", str(database.folder))
-    await _make_large(server, database, LATE_AGAIN, times=16 * PAGE_ROWS)
-    async with connected(server, receive_bytes=4096, limit=2**12) as stuck:
-        await stuck.send(request("GET", f"/api/v1/queue/{LARGE_DAY}/export", {"Host": stuck.host}))
-        assert await stuck.reader.read(15) == b"HTTP/1.1 200 OK"
-        stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        assert await server.stop() == 0
+    async with started("--database-url", database.url, "--data-dir", str(database.folder)) as server:
+        await _make_large(server, database, LATE_AGAIN, times=16 * PAGE_ROWS)
+        async with connected(server, receive_bytes=4096, limit=2**12) as stuck:
+            await stuck.send(request("GET", f"/api/v1/queue/{LARGE_DAY}/export", {"Host": stuck.host}))
+            assert await stuck.reader.read(15) == b"HTTP/1.1 200 OK"
+            stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            assert await server.stop() == 0
     assert b'"export_cut_off"' in server.log  # it ended by itself, and nobody waited until it was cancelled
 
 
@@ -283,16 +283,15 @@ async def test_what_did_not_come_whole_leaves_no_file_and_an_earlier_one_as_it_w
     file = tmp_path / "exports" / "day.ndjson"
     file.parent.mkdir()
     file.write_text("of yesterday")
-    server = await start_server("--database-url", database.url, "--data-dir", str(database.folder))
-    await _make_large(
-        server, database, LATE_AGAIN, b"no JSON", times=3 * PAGE_ROWS
-    )  # some pages on, the record cannot be read
-    ended = await daysheet("export", LARGE_DAY, "--to", file, "--url", server.url)
-    assert ended.said == "daysheet: the server cut it off: what has come is not whole"
-    assert file.read_text() == "of yesterday"
-    assert os.listdir(file.parent) == [file.name]
-    assert b'"export_cut_off"' in server.log
-    assert await server.stop() == 0
+    async with started("--database-url", database.url, "--data-dir", str(database.folder)) as server:
+        # Some pages on, the record cannot be read.
+        await _make_large(server, database, LATE_AGAIN, b"no JSON", times=3 * PAGE_ROWS)
+        ended = await daysheet("export", LARGE_DAY, "--to", file, "--url", server.url)
+        assert ended.said == "daysheet: the server cut it off: what has come is not whole"
+        assert file.read_text() == "of yesterday"
+        assert os.listdir(file.parent) == [file.name]
+        assert b'"export_cut_off"' in server.log
+        assert await server.stop() == 0
 
 
 async def test_what_is_in_the_way_of_the_command_is_said_in_a_line(hospital: Server, tmp_path: Path) -> None:

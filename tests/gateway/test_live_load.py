@@ -26,6 +26,8 @@ DAY = "2022-03-07"
 DOCTORS, PATIENTS = 40, 40
 AT_ONCE = 24
 MEGABYTE = 2**20
+SECONDS = 20.0
+"""Less than the 30 s after which whoever does not read is cut off."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -65,13 +67,13 @@ async def test_a_slow_reader_is_skipped_never_goes_back_and_ends_at_the_newest_s
         await slow.upgrade(WS)
         await slow.say({"action": "subscribe", "date": DAY})
         await brisk.send_json({"action": "subscribe", "date": DAY})
-        assert (await brisk.receive_json(timeout=5))["data"]["total_appointments"] == DOCTORS * PATIENTS
+        assert (await brisk.receive_json(timeout=SECONDS))["data"]["total_appointments"] == DOCTORS * PATIENTS
 
         slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
         before = _resident_bytes(hospital)
         for number in range(changes):
             sequence = await _change(hospital, large_day[number % DOCTORS], number)
-            update = await brisk.receive_json(timeout=2)  # the others wait for nobody
+            update = await brisk.receive_json(timeout=SECONDS)  # the others wait for nobody
             assert update["sequence"] == sequence
         assert _resident_bytes(hospital) - before < 16 * MEGABYTE
         slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -189,12 +191,12 @@ async def test_a_client_that_asks_and_never_reads_takes_no_memory(hospital: Serv
             pytest.fail("a million messages were heard, and none of the answers was read")
         assert _resident_bytes(hospital) - before < 16 * MEGABYTE
         await monitor.send_json({"action": "ping"})
-        assert (await monitor.receive_json(timeout=2))["type"] == "pong"
+        assert (await monitor.receive_json(timeout=SECONDS))["type"] == "pong"
 
 
 async def test_a_client_whose_answers_pile_up_is_cut_off(hospital: Server) -> None:
     async def ask_on(flood: Raw) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             while True:
                 await flood.send(frame(0x1, b'{"action":"ping"}') * 1000)
 
@@ -219,7 +221,7 @@ async def test_more_than_a_hundred_events_are_not_named_but_few_among_many_are(s
     async with asleep.monitor() as central, asleep.monitor(quiet) as one, asleep.monitor(busy) as other:
         for monitor in (central, one, other):
             await monitor.send_json({"action": "subscribe", "date": DAY})
-            assert (await monitor.receive_json(timeout=5))["type"] == "snapshot"
+            assert (await monitor.receive_json(timeout=SECONDS))["type"] == "snapshot"
         asleep.process.send_signal(signal.SIGSTOP)
         try:
             late = {"date": DAY, "effective_at": at(DAY, "07:00")}
@@ -231,10 +233,10 @@ async def test_more_than_a_hundred_events_are_not_named_but_few_among_many_are(s
             asleep.process.send_signal(signal.SIGCONT)
         assert (await awake.get(f"/queue?date={DAY}")).body["sequence"] == newest
 
-        update = await central.receive_json(timeout=5)
+        update = await central.receive_json(timeout=SECONDS)
         assert (update["from"], update["sequence"], update["events"]) == (sequence, newest, None)  # 102 of them
-        assert (await other.receive_json(timeout=5))["events"] is None  # 101
-        update = await one.receive_json(timeout=5)
+        assert (await other.receive_json(timeout=SECONDS))["events"] is None  # 101
+        update = await one.receive_json(timeout=SECONDS)
         assert (update["from"], update["sequence"]) == (sequence, newest)
         assert [event["type"] for event in update["events"]] == ["ClinicChanged"]
 
@@ -257,10 +259,10 @@ async def test_nothing_comes_after_the_close_frame_of_a_server_that_stops(serve:
             monitor.writer.transport.pause_reading()  # type: ignore[attr-defined]
         async with server.monitor() as brisk:
             await brisk.send_json({"action": "subscribe", "date": DAY})
-            await brisk.receive_json(timeout=2)
+            await brisk.receive_json(timeout=SECONDS)
             for room in range(60):
                 await _change(server, doctor, room)
-                await brisk.receive_json(timeout=2)
+                await brisk.receive_json(timeout=SECONDS)
         server.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
         for monitor in monitors:

@@ -48,7 +48,12 @@ def _data(message: str) -> str:
     return found[1]
 
 
-@settings(max_examples=4, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=4,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(seed=st.integers(0, 2**32), people_change=st.booleans())
 async def test_a_day_replayed_to_its_end_is_the_live_day(
     parts: Parts, database: Database, seed: int, people_change: bool

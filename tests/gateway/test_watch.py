@@ -10,8 +10,10 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -21,6 +23,7 @@ from rich.console import Console
 
 from gateway.client import Connection
 from gateway.terminal.picture import PAGE_SECONDS, PANEL_HEIGHT, Freshness, picture
+from gateway.terminal.reception import Reception
 from projections import shapes
 from tests.conftest import ServerFactory
 from tests.gateway.contract import UNKNOWN, at
@@ -111,8 +114,8 @@ def test_a_clinic_says_how_late_it_is_and_why() -> None:
     assert "an emergency" in text
 
 
-@pytest.mark.parametrize("width", [20, 40, 43, 88, 250])
-@pytest.mark.parametrize("height", [6, 10, 24, 80])
+@pytest.mark.parametrize("width", [20, 40, 43, 88, 250, 500])
+@pytest.mark.parametrize("height", [1, 2, 3, 6, 10, 24, 80])
 def test_it_fits_the_terminal_and_the_footer_stays_in_sight(width: int, height: int) -> None:
     long = a_block(
         "A-code-of-forty-characters-is-quite-long", ("周子轩 " * 30, "checked_in", 1, "emergency"), room="R" * 90
@@ -149,10 +152,10 @@ def test_a_board_that_is_not_live_shouts() -> None:
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:
-    name = "\x1b[2J\x9b31mRed\u202eOlga\n[bold]Ω[/bold]"
+    name = "\x1b[2J\x9b31mRed\u202eOl\u200fga\n[bold]\u2028Ω[/bold]"
     text = "\n".join(drawn(a_block("DOC001", (name, "called", 0, "routine"), note="\x07ring")))
     assert "[2J31mRedOlga[bold]Ω[/bold]" in text
-    assert not set(text) & {"\x1b", "\x9b", "\u202e", "\x07"}
+    assert not set(text) & {"\x1b", "\x9b", "\u200f", "\u2028", "\u202e", "\x07"}
 
 
 def test_a_date_without_clinics_says_so() -> None:
@@ -297,12 +300,50 @@ async def test_what_cannot_be_watched_is_said_in_one_line(hospital: Server) -> N
     assert wrong.said.startswith("daysheet: the server rejects the subscription: ")
 
 
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        ((429, "text/plain", b""), "answers HTTP 429"),
+        ((502, "text/html", b"<html>"), "answers HTTP 502"),
+        ((200, "text/html", b"<html>"), "answers what no server of Daysheet would"),
+        ((200, "application/json", b"{"), "answers what no server of Daysheet would"),
+        ((200, "application/json", b'{"data":{}}'), "answers what no server of Daysheet would"),
+        ((200, "application/json", b'"\xff"'), "answers what no server of Daysheet would"),
+    ],
+)
+async def test_whoever_answers_in_place_of_the_server_is_asked_again(
+    answer: tuple[int, str, bytes], trouble: str
+) -> None:
+    status, kind, body = answer
+    answers = iter([web.Response(status=status, content_type=kind, body=body)])
+    said: list[str] = []
+
+    async def queue(request: web.Request) -> web.Response:
+        today = {"date": "2025-11-17", "timestamp": at("2025-11-17", "10:00")}
+        return next(answers, web.json_response({"data": today}))
+
+    app = web.Application()
+    app.router.add_get("/api/v1/queue", queue)
+    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
+        assert await Reception(session, str(server.make_url("")), said.append).today() == date(2025, 11, 17)
+        assert said == [f"127.0.0.1:{server.port} {trouble}; trying again"]
+
+
+async def test_a_terminal_that_cannot_be_drawn_on_gets_lines(serve: ServerFactory) -> None:
+    server = await serve()
+    async with terminal("watch", "2025-11-17", "--url", server.url, kind="dumb") as screen:
+        await screen.shows("#0 0 appointments")
+        os.write(screen.terminal, CTRL_C)
+        await screen.ends()
+    assert b"\x1b" not in screen.raw
+
+
 async def test_a_board_that_was_left_on_shows_the_new_day_after_midnight() -> None:
     """The server is scripted: no clock waits for a test."""
     asked: list[str] = []
 
     async def queue(request: web.Request) -> web.Response:
-        return web.json_response({"data": {"date": "2025-11-17"}})
+        return web.json_response({"data": {"date": "2025-11-17", "timestamp": at("2025-11-17", "23:59")}})
 
     async def live(request: web.Request) -> web.WebSocketResponse:
         connection = web.WebSocketResponse()

@@ -166,7 +166,12 @@ _step = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=st.lists(_step, min_size=5, max_size=40), watched=st.booleans())
 async def test_after_any_day_the_live_board_equals_one_read_from_the_log(
     parts: Parts, steps: list[Any], watched: bool

@@ -189,7 +189,12 @@ async def _afresh(parts: Parts) -> Reader:
     return Reader(boards, directory, Encoder(directory, parts.zone))
 
 
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(seed=st.integers(0, 2**32), looks=st.booleans())
 async def test_a_delta_leads_from_any_state_to_the_one_that_is(
     parts: Parts, database: Database, seed: int, looks: bool

@@ -54,7 +54,10 @@ def _keyframes_close_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 any_day = settings(
-    max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

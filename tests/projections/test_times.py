@@ -144,7 +144,12 @@ _USUAL = ("check in", "call", "start", "complete", "undo")
 """Most steps are refused from most states: these lead somewhere."""
 
 
-@settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(STEPS + 3 * _USUAL)), min_size=5, max_size=30))
 async def test_after_any_day_every_wait_is_what_is_left_of_the_steps_taken(
     parts: Parts, steps: list[tuple[int, str]]

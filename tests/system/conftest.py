@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
@@ -15,7 +16,7 @@ import pytest_asyncio
 from domain.log.migrate import migrate
 from domain.postgres.embedded import EmbeddedPostgres
 from tests.conftest import TIMEZONE, ServerFactory
-from tests.server import Server, start_server
+from tests.server import Server, started
 from tests.system.own_postgres import OwnPostgres, cut_power
 
 Start = Callable[..., Awaitable[Server]]
@@ -70,12 +71,10 @@ async def own_postgres(data_dir: Path) -> AsyncIterator[OwnPostgres]:
 @pytest_asyncio.fixture
 async def start(data_dir: Path) -> AsyncIterator[Start]:
     """Starts servers on the data folder's own PostgreSQL."""
-    servers: list[Server] = []
+    async with AsyncExitStack() as servers:
 
-    async def start(*options: str) -> Server:
-        servers.append(await start_server("--data-dir", str(data_dir), "--timezone", TIMEZONE, *options))
-        return servers[-1]
+        async def start(*options: str) -> Server:
+            given = ("--data-dir", str(data_dir), "--timezone", TIMEZONE)
+            return await servers.enter_async_context(started(*given, *options))
 
-    yield start
-    for server in servers:
-        await server.stop()
+        yield start

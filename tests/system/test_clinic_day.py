@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Database
-from tests.server import Answer, Server, start_server
+from tests.server import Answer, Server, started
 from tests.system.clinic_day_model import Appointment, Doctor, Hospital, Refused
 
 DAYS = 90
@@ -540,11 +540,10 @@ async def two_in_the_afternoon(database: Database) -> AsyncIterator[tuple[Server
     """Two servers that share one database, of a hospital where it is afternoon."""
     zone = zone_in_the_afternoon()
     options = "--database-url", database.url, "--data-dir", str(database.folder), "--timezone", zone
-    two = await start_server(*options), await start_server(*options)
-    yield two, ZoneInfo(zone)
-    for server in two:
-        assert b"Traceback" not in server.log, server.log.decode()
-        await server.stop()
+    async with started(*options) as one, started(*options) as other:
+        yield (one, other), ZoneInfo(zone)
+        for server in (one, other):
+            assert b"Traceback" not in server.log, server.log.decode()
 
 
 _numbers = count(1)
@@ -607,7 +606,7 @@ async def at_its_shortest(two: Servers, zone: ZoneInfo, asked: list[Ask], failur
     deadline=None,
     database=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(number=st.integers(0, 2**64 - 1))
 async def test_a_days_answers_and_boards_are_those_of_the_contract(

@@ -21,7 +21,7 @@ from projections.directory import Directory, Person
 from projections.encoding import Encoder
 from tests.conftest import Database, new_database
 from tests.gateway.contract import is_problem, listed
-from tests.server import Server, start_server
+from tests.server import Server, started
 
 BERLIN, NEW_YORK, KOLKATA = "Europe/Berlin", "America/New_York", "Asia/Kolkata"
 KIRITIMATI, PAGO_PAGO = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # 25 hours apart: never the same date
@@ -164,10 +164,10 @@ def where(
 async def hospital(where: tuple[Database, str, str]) -> AsyncIterator[Hospital]:
     database, zone, machine = where
     options = ("--database-url", database.url, "--data-dir", str(database.folder), "--timezone", zone)
-    server = await start_server(*options, environment={"TZ": machine})
-    yield Hospital(server, zone)
-    assert await server.stop() == 0
-    assert "Traceback" not in server.log.decode()
+    async with started(*options, environment={"TZ": machine}) as server:
+        yield Hospital(server, zone)
+        assert await server.stop() == 0
+        assert "Traceback" not in server.log.decode()
 
 
 pytestmark_server = pytest.mark.asyncio(loop_scope="module")

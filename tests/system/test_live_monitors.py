@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 
 from tests.conftest import TIMEZONE, Database
-from tests.server import Server, start_server
+from tests.server import Server, started
 from tests.system.clerks import Hospital
 from tests.system.crew import logged, workers
 from tests.system.happened import RECORD, Happenings
@@ -175,39 +175,32 @@ def _of(database: Database, url: str) -> tuple[str, ...]:
 
 
 async def test_over_two_workers_that_are_killed(database: Database) -> None:
-    server = await start_server(*_of(database, database.url), "--workers", "2")
-    hospital = Hospital([server], Random(SEED))
+    async with started(*_of(database, database.url), "--workers", "2") as server:
+        hospital = Hospital([server], Random(SEED))
 
-    async def kill_a_worker() -> None:
-        replaced = len(logged(server, "worker_replaced"))
-        hospital.chance.choice(list(workers(server).values())).kill()
-        await until(lambda: len(logged(server, "worker_replaced")) > replaced, lambda: "no worker takes its place")
+        async def kill_a_worker() -> None:
+            replaced = len(logged(server, "worker_replaced"))
+            hospital.chance.choice(list(workers(server).values())).kill()
+            await until(lambda: len(logged(server, "worker_replaced")) > replaced, lambda: "no worker takes its place")
 
-    try:
         await a_watched_day(hospital, database, kill_a_worker)
-    finally:
-        await server.stop()
 
 
 async def test_over_two_servers_that_are_killed_one_of_them_far_from_the_database(database: Database) -> None:
-    async with _far_from(database.url) as far_url:
+    async with _far_from(database.url) as far_url, AsyncExitStack() as started_ones:
         urls = database.url, far_url
-        servers = await asyncio.gather(*[start_server(*_of(database, url)) for url in urls])
-        hospital = Hospital(list(servers), Random(SEED))
+        servers = [await started_ones.enter_async_context(started(*_of(database, url))) for url in urls]
+        hospital = Hospital(servers, Random(SEED))
 
         async def replace_a_server() -> None:
             which = hospital.chance.randrange(2)
             dead = hospital.servers[which]
             dead.kill()
             await dead.process.wait()
-            hospital.servers[which] = await start_server(*_of(database, urls[which]), "--port", _port(dead))
-            await dead.stop()
+            again = started(*_of(database, urls[which]), "--port", _port(dead))
+            hospital.servers[which] = await started_ones.enter_async_context(again)
 
-        try:
-            await a_watched_day(hospital, database, replace_a_server)
-        finally:
-            for server in hospital.servers:
-                await server.stop()
+        await a_watched_day(hospital, database, replace_a_server)
 
 
 def _port(server: Server) -> str:

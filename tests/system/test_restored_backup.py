@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest_asyncio
 from domain.postgres.cluster import _programs_for
 from tests.conftest import TIMEZONE, Database
 from tests.log.writing import until
-from tests.server import Server, start_server
+from tests.server import Server, started
 from tests.system.crew import logged
 from tests.system.record import ask
 from tests.vault.everything import everything_in, finds
@@ -75,16 +76,13 @@ Start = Callable[..., Awaitable[Server]]
 @pytest_asyncio.fixture
 async def start() -> AsyncIterator[Start]:
     """Starts servers on the databases given."""
-    servers: list[Server] = []
+    async with AsyncExitStack() as servers:
 
-    async def start(database: Database, *options: object) -> Server:
-        told = ("--database-url", database.url, "--data-dir", database.folder, "--timezone", TIMEZONE, *options)
-        servers.append(await start_server(*map(str, told)))
-        return servers[-1]
+        async def start(database: Database, *options: object) -> Server:
+            told = ("--database-url", database.url, "--data-dir", database.folder, "--timezone", TIMEZONE, *options)
+            return await servers.enter_async_context(started(*map(str, told)))
 
-    yield start
-    for server in servers:
-        await server.stop()
+        yield start
 
 
 async def _whole_day(server: Server) -> tuple[str, str]:

@@ -172,8 +172,13 @@ async def simulate(server: Server, file: Path, *options: str) -> Simulated:
         stderr=asyncio.subprocess.PIPE,
         env=dict(os.environ),
     )
-    async with asyncio.timeout(SECONDS):
-        out, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(SECONDS):
+            out, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
     assert process.returncode is not None
     return Simulated(process.returncode, out.decode(), errors.decode(), _summary(file))
 

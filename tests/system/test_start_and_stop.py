@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from aiohttp import WSMsgType
 
@@ -24,7 +25,7 @@ from tests.server import STOP_SECONDS, Server, start_server
 from tests.system.command import daysheet
 from tests.system.conftest import Start
 from tests.system.obstacles import appends_held_up
-from tests.system.own_postgres import cut_power, serving
+from tests.system.own_postgres import OwnPostgres, cut_power, serving
 from tests.system.record import ask, whole_record
 
 
@@ -93,6 +94,30 @@ async def test_a_second_signal_changes_nothing(serve: ServerFactory) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert await ends(server, signal.SIGINT) == 0
     assert b"Traceback" not in server.log
+
+
+async def test_told_to_stop_while_its_postgres_does_not_get_ready_it_does_not_wait_for_that(
+    own_postgres: OwnPostgres, data_dir: Path
+) -> None:
+    own_postgres.freeze()
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "serve", "--port=0", f"--data-dir={data_dir}"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        waiting = psutil.Process(server.pid)
+        while "psql" not in [child.name() for child in waiting.children()]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.05)
+        server.terminate()
+        async with asyncio.timeout(STOP_SECONDS):
+            assert await server.wait() == 0
+        assert server.stderr is not None
+        assert b'"postgres_left_starting"' in await server.stderr.read()
+    finally:
+        own_postgres.thaw()
+        if server.returncode is None:
+            server.kill()
+        await server.communicate()
 
 
 async def test_clients_that_keep_their_connections_open_do_not_keep_it_from_stopping(serve: ServerFactory) -> None:

@@ -11,13 +11,17 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
+from structlog.testing import capture_logs
 
+from gateway.client import Monitor
 from gateway.settings import MOST_WORKERS, Settings, SettingsError
 from gateway.workers import WorkerFailed, supervise
 from tests.conftest import TIMEZONE, Database, ServerFactory
@@ -197,21 +201,54 @@ async def test_a_killed_worker_is_replaced_and_the_monitors_of_the_other_notice_
 
 
 @asynccontextmanager
-async def supervised(database: Database, stop: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
-    """Two workers that serve, and their supervisor in this process: it can be told not to be so patient."""
+async def supervised(database: Database, stop: asyncio.Event) -> AsyncIterator[tuple[asyncio.Task[None], str]]:
+    """Two workers that serve, and their supervisor in this process: it can be told not to be so patient. And their
+    address."""
     serves: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     settings = replace(database.settings(), workers=2, port=0)
     supervising = asyncio.create_task(supervise(settings, database.url, serves.set_result, stop))
-    await serves
+    await asyncio.wait([supervising, serves], return_when=asyncio.FIRST_COMPLETED)
+    if supervising.done():
+        await supervising
     try:
-        yield supervising
+        yield supervising, serves.result()
     finally:
+        stop.set()
+        await asyncio.wait([supervising])
         assert not workers_of(os.getpid())
+
+
+async def test_a_worker_that_hangs_is_replaced_and_its_monitors_go_on_with_what_they_had(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.workers.HANGS_AFTER_BEATS", 3)
+    stop = asyncio.Event()
+    with capture_logs() as log:
+        async with supervised(database, stop) as (supervising, url), AsyncExitStack() as watching:
+            monitors = [await watching.enter_async_context(Monitor(url, date(2091, 1, 4))) for _ in range(8)]
+            sequences = [[(await anext(monitor)).sequence] for monitor in monitors]
+            hung = workers_of(os.getpid())[2]
+            hung.suspend()
+            await until(lambda: any(said["event"] == "worker_replaced" and said["worker"] == 2 for said in log))
+            assert not runs(hung)
+            async with aiohttp.ClientSession(url) as session:
+                doctor = {"name": "Dr. Amara Okafor", "code": "DOC001", "specialty": "Cardiology"}
+                async with session.post("/api/v1/doctors", json=doctor) as answer:
+                    clinic = f"/api/v1/clinics/{(await answer.json())['id']}/2091-01-04"
+                async with session.put(clinic, json={"capacity": 10}) as answer:
+                    newest = (await answer.json())["sequence"]
+            async with asyncio.timeout(SECONDS):
+                for monitor, seen in zip(monitors, sequences, strict=True):
+                    while seen[-1] < newest:
+                        seen.append((await anext(monitor)).sequence)
+                    assert seen == sorted(set(seen))
+            assert not supervising.done()
+    assert hung.pid in [said["pid"] for said in log if said["event"] == "worker_hangs"]
 
 
 async def test_workers_that_all_keep_dying_end_the_server(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.workers.DEATHS_IN_A_ROW", 2)
-    async with supervised(database, asyncio.Event()) as supervising:
+    async with supervised(database, asyncio.Event()) as (supervising, _):
         (database.folder / "master.key").unlink()
         workers_of(os.getpid())[2].kill()
         await asyncio.sleep(3)
@@ -259,17 +296,22 @@ async def test_it_sends_all_monitors_away_finishes_what_it_began_and_leaves_no_p
 async def test_told_to_stop_while_it_starts_it_leaves_no_process_behind(database: Database) -> None:
     options = ("--workers=2", "--port=0", f"--database-url={database.url}", f"--data-dir={database.folder}")
     server = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", "serve", *options)
-    await until(lambda: workers_of(server.pid))
-    (worker,) = workers_of(server.pid).values()
-    server.terminate()
-    assert await ends(server) == 0
-    assert not runs(worker)
+    try:
+        await until(lambda: workers_of(server.pid))
+        (worker,) = workers_of(server.pid).values()
+        server.terminate()
+        assert await ends(server) == 0
+        assert not runs(worker)
+    finally:
+        if server.returncode is None:
+            server.kill()
+        await server.wait()
 
 
 async def test_a_worker_that_does_not_stop_is_killed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.workers.STOP_SECONDS", 0.5)
     stop = asyncio.Event()
-    async with supervised(database, stop) as supervising:
+    async with supervised(database, stop) as (supervising, _):
         workers_of(os.getpid())[2].suspend()
         stop.set()
         await supervising

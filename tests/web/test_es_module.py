@@ -648,6 +648,24 @@ async def test_what_would_be_refused_again_is_not_tried_again(shown: Shown) -> N
     assert (await shown.told("errors"))[1:] == [{"code": "refused", "message": "no token", "state": "closed"}]
 
 
+@pytest.mark.parametrize("garbage", ["<html>502</html>", "null", "{}", b"\0\xff"])
+async def test_a_server_that_says_what_is_no_message_ends_it_by_name(shown: Shown, garbage: str | bytes) -> None:
+    pages: list[WebSocketRoute] = []
+
+    def forward(page: WebSocketRoute) -> None:
+        page.connect_to_server()
+        pages.append(page)
+
+    await shown.page.route_web_socket("**/ws/queue", forward)
+    await shown.watch()
+    pages[0].send(garbage)
+    await shown.becomes("closed")
+    (error,) = await shown.told("errors")
+    assert (error["code"], error["state"]) == ("not_understood", "closed")
+    assert await shown.page.evaluate("Boolean(monitor.day)")  # the last board stays
+    assert shown.visit.complaints == []
+
+
 # --- where it is from, and where it goes ---------------------------------------------------------
 
 
@@ -749,9 +767,14 @@ async def test_it_runs_in_node_with_the_websocket_it_is_given(
         program("node"), str(script), server.url, await server.today(), stdout=asyncio.subprocess.PIPE
     )
     assert node.stdout is not None
-    async with asyncio.timeout(30):
-        for count in range(2):
-            assert (await node.stdout.readline()).decode() == f"{count}\n"
-            await server.an_appointment(doctor)
-        assert (await node.stdout.read()).decode() == "2\nleft\n"
-        assert await node.wait() == 0
+    try:
+        async with asyncio.timeout(30):
+            for count in range(2):
+                assert (await node.stdout.readline()).decode() == f"{count}\n"
+                await server.an_appointment(doctor)
+            assert (await node.stdout.read()).decode() == "2\nleft\n"
+            assert await node.wait() == 0
+    finally:
+        if node.returncode is None:
+            node.kill()
+        await node.communicate()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date
 from uuid import UUID, uuid5
 
@@ -93,6 +95,7 @@ def says_no(code: str) -> Script:
     [
         pytest.param(503, "answers HTTP 503", id="503"),
         pytest.param(429, "answers HTTP 429", id="429"),
+        pytest.param(408, "answers HTTP 408", id="408"),
         pytest.param(closes(1012), "closed (1012)", id="1012"),
         pytest.param(closes(1013), "closed (1013)", id="1013"),
         pytest.param(says_no("unavailable"), "not now", id="unavailable"),
@@ -188,8 +191,63 @@ async def test_what_was_missed_is_asked_for_from_the_own_state_on() -> None:
         Connection.LIVE,
         Connection.STALE,
         Connection.LIVE,
+        Connection.STALE,
+        Connection.LIVE,
         Connection.CLOSED,
     ]
+
+
+async def test_what_is_missing_is_stale_until_it_has_come() -> None:
+    async def leaves_out_and_says_no_more(connection: web.WebSocketResponse, asked: list[Json]) -> None:
+        await connection.send_json(snapshot(5))
+        await connection.send_json(delta(8, after=7))
+        await connection.receive_json()
+
+    async def is_slow_to_answer(connection: web.WebSocketResponse, asked: list[Json]) -> None:
+        await connection.send_json({"type": "status", "live": True, "since": EMPTY["timestamp"]})
+        await connection.receive()
+
+    states: list[Connection] = []
+    async with (
+        server_that(leaves_out_and_says_no_more, is_slow_to_answer) as (url, _),
+        Monitor(url, date(2025, 11, 17), on_connection=states.append) as monitor,
+    ):
+        await becomes(lambda: states[-2:] == [Connection.RECONNECTING, Connection.STALE])
+        assert monitor.newest is not None
+        assert monitor.newest.sequence == 5
+    assert states.count(Connection.LIVE) == 1
+
+
+async def test_pings_of_a_proxy_do_not_stand_for_a_server_that_says_nothing() -> None:
+    async def only_pings(connection: web.WebSocketResponse, asked: list[Json]) -> None:
+        await connection.send_json(snapshot(5))
+        with suppress(ConnectionError):
+            while True:
+                await connection.ping()
+                await asyncio.sleep(0.05)
+
+    async with (
+        server_that(only_pings, shows_and_stays) as (url, asked),
+        Monitor(url, date(2025, 11, 17), heartbeat_seconds=5, silent_heartbeats=0.1) as monitor,
+    ):
+        await becomes(lambda: len(asked) == 2)
+        assert monitor.silent_seconds is not None
+
+
+async def test_after_the_machine_slept_a_silent_server_is_asked_anew_within_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept = 0.0
+    async with (
+        server_that(shows_and_stays, shows_and_stays) as (url, asked),
+        Monitor(url, date(2025, 11, 17), heartbeat_seconds=60) as monitor,
+    ):
+        await anext(monitor)
+        monkeypatch.setattr("gateway.client.link.time.clock_gettime", lambda _: time.monotonic() + slept)
+        slept = 3600.0
+        assert (monitor.silent_seconds or 0) >= 3600
+        await becomes(lambda: len(asked) == 2)
+        assert asked[1]["resume"] == {"epoch": "e", "sequence": 5}
 
 
 async def test_a_server_that_does_not_follow_its_log_is_shown_as_stale() -> None:
@@ -223,6 +281,19 @@ async def test_a_monitor_can_be_left_while_nobody_answers() -> None:
         await becomes(lambda: monitor.connection is Connection.RECONNECTING)
         assert monitor.trouble == f"{address.removeprefix('http://')} cannot be reached: Connection refused"
     assert monitor.connection is Connection.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("address", "trouble"),
+    [
+        ("http://ward:s3cret@127.0.0.1:1", "127.0.0.1:1 cannot be reached: Connection refused"),
+        ("http://a..b:1", "a..b:1 cannot be reached: "),
+    ],
+)
+async def test_nobody_there_is_told_without_a_password_also_where_nobody_could_be(address: str, trouble: str) -> None:
+    async with Monitor(address, date(2025, 11, 17)) as monitor:
+        await becomes(lambda: monitor.connection is Connection.RECONNECTING)
+        assert (monitor.trouble or "").startswith(trouble)
 
 
 async def test_delays_begin_anew_once_a_server_has_said_something(monkeypatch: pytest.MonkeyPatch) -> None:

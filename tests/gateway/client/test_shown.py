@@ -109,6 +109,10 @@ def test_a_kind_of_message_that_came_later_is_passed_over_and_a_known_one_must_b
     for wrong in (b'{"type":"snapshot"}', b'{"type":"heartbeat","sequence":"5"}', b'{"sequence":1}', b"{", b"\xff"):
         with pytest.raises(NotUnderstood):
             read(wrong)
+    too_deep = b'{"type":"snapshot","weather":' + b"[" * 100_000
+    for garbage in (b'{"type":"\xff"}', b'{"type":"snapshot","epoch":"\xff"}', too_deep):
+        with pytest.raises(NotUnderstood):
+            read(garbage)
 
 
 def test_delays_double_up_to_a_bound_and_are_anything_below_it() -> None:
