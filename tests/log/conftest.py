@@ -1,4 +1,4 @@
-"""A superuser beside the app, a writer, and a server of a test's own."""
+"""A writer, two servers over one store, and a PostgreSQL of a test's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from domain.log.append import Writer
 from domain.postgres.embedded import EmbeddedPostgres
-from tests.conftest import Database
+from gateway.parts import Parts
+from tests.conftest import Database, in_own_task
 from tests.log.writing import writing
 
 
@@ -19,6 +20,19 @@ from tests.log.writing import writing
 async def writer(database: Database) -> AsyncIterator[Writer]:
     async with writing(database.url) as one:
         yield one
+
+
+@pytest_asyncio.fixture
+async def here(parts: Parts) -> Parts:
+    """One of two servers over the same store..."""
+    return parts
+
+
+@pytest_asyncio.fixture
+async def there(database: Database, parts: Parts) -> AsyncIterator[Parts]:
+    """...and the other."""
+    async with in_own_task(database.settings()) as other:
+        yield other
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from domain.log import read
 from domain.log.append import Writer
@@ -28,21 +26,10 @@ from domain.rules.refusals import (
     UnknownPatient,
 )
 from gateway.parts import Parts
-from tests.conftest import Database, in_own_task
+from tests.conftest import Database
 from tests.log.asking import a_booking, a_doctor, a_patient, an_appointment, ask
 from tests.log.expected import AT
 from tests.log.writing import writing
-
-
-@pytest_asyncio.fixture
-async def here(parts: Parts) -> Parts:
-    return parts
-
-
-@pytest_asyncio.fixture
-async def there(database: Database, parts: Parts) -> AsyncIterator[Parts]:
-    async with in_own_task(database.settings()) as other:
-        yield other
 
 
 async def _outcomes(*asking: object) -> Counter[str]:

@@ -6,12 +6,11 @@ Commands of one server share what it has in memory. Another server makes what is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from domain.desk.streams import Streams
 from domain.postgres.connect import Connection
@@ -20,20 +19,8 @@ from domain.rules.ids import AppointmentId, DoctorId, clinic_stream, doctor_stre
 from domain.rules.refusals import DoctorCodeTaken, UnknownPatient
 from gateway.parts import Parts
 from projections.board import Clinic, Entry
-from tests.conftest import Database, in_own_task
 from tests.log.asking import a_booking, a_doctor, a_patient, an_appointment, ask
 from tests.log.writing import held, until
-
-
-@pytest_asyncio.fixture
-async def here(parts: Parts) -> Parts:
-    return parts
-
-
-@pytest_asyncio.fixture
-async def there(database: Database, parts: Parts) -> AsyncIterator[Parts]:
-    async with in_own_task(database.settings()) as other:
-        yield other
 
 
 async def _on_the_board(parts: Parts, appointment: AppointmentId, sequence: int) -> tuple[Clinic, Entry]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
 
-from domain.desk.desk import Desk
 from domain.desk.outcome import Asker, Done
-from domain.desk.streams import Locks, Streams
 from domain.log import read
 from domain.postgres.connect import Connection
 from domain.rules import commands
 from domain.rules.events import PatientErased, PatientRegistered
 from domain.rules.ids import AppointmentId, DoctorId, PatientId, Sealed, patient_stream
 from domain.rules.refusals import UnknownPatient
-from domain.vault.sealing import Tampered, Vault
+from domain.vault.sealing import Tampered
 from gateway.parts import Parts
 from tests.conftest import Database, in_own_task
+from tests.vault.elsewhere import desk_elsewhere
 from tests.vault.everything import everything_in, finds
 
 ROW = {"name": "Xquirella Vanterpool-Ødegård", "phone": "+4790871234567", "mrn": "MRN-77Z-4410"}
@@ -181,13 +180,11 @@ async def test_an_erased_patient_is_not_booked(parts: Parts, doctor_name: str) -
 async def test_who_was_erased_on_another_server_just_now_is_not_changed(parts: Parts) -> None:
     """This one's follower is behind: it knows the patient as they were, and their key."""
     patient = await _register(parts, **ROW)
-    elsewhere = parts.desk.equipment
-    here = Vault(parts.pool, elsewhere.vault._master)
-    desk = Desk(replace(elsewhere, vault=here, streams=Streams(parts.pool), locks=Locks()))
+    desk = desk_elsewhere(parts)
     asker = Asker(actor="desk-2", role="reception")
     await desk.handle(commands.ChangePatient(patient_id=patient, name="Xquirella Ek"), asker)
     await _erase(parts, patient)
-    assert here.has_key(patient)
+    assert desk.equipment.vault.has_key(patient)
     with pytest.raises(UnknownPatient):
         await desk.handle(commands.ChangePatient(patient_id=patient, name="Xquirella Vanterpool"), asker)
 

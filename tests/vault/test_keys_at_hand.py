@@ -11,13 +11,13 @@ import pytest
 
 from domain.desk.desk import Desk
 from domain.desk.outcome import Asker
-from domain.desk.streams import Locks, Streams
 from domain.postgres.connect import Connection
 from domain.rules import commands
 from domain.rules.ids import DoctorId, PatientId, patient_stream
 from domain.vault import sealing
 from domain.vault.sealing import Vault
 from gateway.parts import Parts
+from tests.vault.elsewhere import desk_elsewhere
 
 if TYPE_CHECKING:
     from domain.postgres.connect import Pool
@@ -29,13 +29,6 @@ KEYS = 3
 @pytest.fixture(autouse=True)
 def room_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "KEYS_CACHED", KEYS)
-
-
-def _elsewhere(parts: Parts) -> Desk:
-    """Another server's: it holds keys of its own."""
-    equipment = parts.desk.equipment
-    vault = Vault(parts.pool, equipment.vault._master)
-    return Desk(replace(equipment, vault=vault, streams=Streams(parts.pool), locks=Locks()))
 
 
 async def _ask(desk: Desk, command: Any) -> PatientId:
@@ -83,7 +76,7 @@ async def test_what_others_fetch_meanwhile_drives_none_of_them_out(parts: Parts)
 
 
 async def test_a_change_made_elsewhere_is_read_though_the_key_was_let_go(parts: Parts) -> None:
-    elsewhere = _elsewhere(parts)
+    elsewhere = desk_elsewhere(parts)
     first, *others = await _patients(elsewhere, 1 + KEYS)
     await parts.directory.have([first])
     await parts.directory.have(others)
@@ -99,7 +92,7 @@ async def test_a_change_made_elsewhere_is_read_though_the_key_was_let_go(parts: 
 
 
 async def test_who_is_erased_elsewhere_is_shown_as_erased_though_the_key_was_let_go(parts: Parts) -> None:
-    elsewhere = _elsewhere(parts)
+    elsewhere = desk_elsewhere(parts)
     first, *others = await _patients(elsewhere, 1 + KEYS)
     await parts.directory.have([first])
     await parts.directory.have(others)
@@ -116,7 +109,7 @@ async def test_an_erasures_reason_is_cleaned_of_who_it_was_though_the_key_was_le
     parts: Parts, admin: Connection
 ) -> None:
     patient = await _ask(parts.desk, commands.RegisterPatient(name="Xquirella Vanterpool"))
-    others = await _patients(_elsewhere(parts), KEYS)
+    others = await _patients(desk_elsewhere(parts), KEYS)
     vault = parts.desk.equipment.vault
     await vault.fetch_keys([patient])
     erasure = commands.ErasePatient(patient_id=patient, reason="asked for it, says Xquirella")
@@ -142,7 +135,7 @@ async def test_an_erasures_reason_is_cleaned_of_a_name_given_elsewhere_meanwhile
         _ask(desk, commands.ErasePatient(patient_id=patient, reason="asked for it, says Xquirella"))
     )
     await slow.asked.wait()
-    await _ask(_elsewhere(parts), commands.ChangePatient(patient_id=patient, name="Xquirella Vanterpool"))
+    await _ask(desk_elsewhere(parts), commands.ChangePatient(patient_id=patient, name="Xquirella Vanterpool"))
     await _ask(desk, commands.BookAppointment(doctor_id=doctor, patient_id=patient, date=parts.today()))
     slow.may_go_on.set()
     await erasing
@@ -153,14 +146,14 @@ async def test_a_change_made_elsewhere_meanwhile_changes_nothing_here_and_is_wha
     """Somebody else here has heard of it, so that it is seen that nothing is left to change."""
     doctor = DoctorId(await _ask(parts.desk, commands.RegisterDoctor(name="Dr. A", code="A", specialty="Any")))
     patient = await _ask(parts.desk, commands.RegisterPatient(name="Asha"))
-    await _ask(_elsewhere(parts), commands.ChangePatient(patient_id=patient, phone="+49 30 1"))
+    await _ask(desk_elsewhere(parts), commands.ChangePatient(patient_id=patient, phone="+49 30 1"))
     slow = _SlowVault(parts.pool, parts.desk.equipment.vault._master)
     slow.quick = 1  # The first try comes too late.
     desk = Desk(replace(parts.desk.equipment, vault=slow))
     change = commands.ChangePatient(patient_id=patient, name="Ida Berg")
     changing = asyncio.create_task(desk.handle(change, Asker(actor="desk-1", role="reception")))
     await slow.asked.wait()
-    changed = await _elsewhere(parts).handle(change, Asker(actor="desk-2", role="reception"))
+    changed = await desk_elsewhere(parts).handle(change, Asker(actor="desk-2", role="reception"))
     await _ask(desk, commands.BookAppointment(doctor_id=doctor, patient_id=patient, date=parts.today()))
     slow.may_go_on.set()
     done = await changing

@@ -75,6 +75,18 @@ class Shown:
         await self.start(**options)
         await self.becomes("live")
 
+    async def watch_through(self) -> WebSocketRoute:
+        """The wire, on which something may be said in the server's place."""
+        wires: list[WebSocketRoute] = []
+
+        def forward(wire: WebSocketRoute) -> None:
+            wire.connect_to_server()
+            wires.append(wire)
+
+        await self.page.route_web_socket("**/ws/queue", forward)
+        await self.watch()
+        return wires[0]
+
     async def stop_the_clock(self) -> None:
         """From now on the page's timers go on only as they are told; what comes from the server comes all the same."""
         await self.page.clock.install()
@@ -444,35 +456,21 @@ async def test_a_heartbeat_that_knows_more_is_believed(shown: Shown, server: Ser
 async def test_an_event_is_told_once(shown: Shown, server: Server) -> None:
     """A delta may begin before the state that a monitor has."""
     await server.an_appointment(await server.a_doctor(), await server.a_patient(name="Priya Raman"))
-    pages: list[WebSocketRoute] = []
-
-    def forward(page: WebSocketRoute) -> None:
-        page.connect_to_server()
-        pages.append(page)
-
-    await shown.page.route_web_socket("**/ws/queue", forward)
-    await shown.watch()
+    wire = await shown.watch_through()
     epoch, known = await shown.page.evaluate("[monitor.epoch, monitor.sequence]")
     events = [{"sequence": known, "type": "Known"}, {"sequence": known + 1, "type": "New"}]
     totals = {"total_appointments": 1, "total_doctors": 1, "doctors": [], "timestamp": ""}
     delta = {"type": "delta", "epoch": epoch, "from": known - 1, "sequence": known + 1, "events": events}
-    pages[0].send(json.dumps(delta | {"data": totals}))
+    wire.send(json.dumps(delta | {"data": totals}))
     await shown.reaches(known + 1)
     assert (await shown.told("events"), await shown.told("complete")) == (["New"], [True])
 
 
 async def test_the_server_may_say_that_it_is_behind_itself(shown: Shown) -> None:
-    pages: list[WebSocketRoute] = []
-
-    def forward(page: WebSocketRoute) -> None:
-        page.connect_to_server()
-        pages.append(page)
-
-    await shown.page.route_web_socket("**/ws/queue", forward)
-    await shown.watch()
-    pages[0].send('{"type":"status","live":false,"since":"2025-11-17T10:30:00+05:30"}')
+    wire = await shown.watch_through()
+    wire.send('{"type":"status","live":false,"since":"2025-11-17T10:30:00+05:30"}')
     await shown.becomes("stale")
-    pages[0].send('{"type":"status","live":true,"since":"2025-11-17T10:30:00+05:30"}')
+    wire.send('{"type":"status","live":true,"since":"2025-11-17T10:30:00+05:30"}')
     await shown.becomes("live")
 
 
@@ -480,16 +478,9 @@ async def test_another_log_is_believed_and_what_happened_in_between_is_not_known
     """As after a restore; here one that is undone by the next change."""
     doctor = await server.a_doctor()
     await server.an_appointment(doctor, await server.a_patient(name="Before"))
-    pages: list[WebSocketRoute] = []
-
-    def forward(page: WebSocketRoute) -> None:
-        page.connect_to_server()
-        pages.append(page)
-
-    await shown.page.route_web_socket("**/ws/queue", forward)
-    await shown.watch()
+    wire = await shown.watch_through()
     empty = {"date": await server.today(), "total_appointments": 0, "total_doctors": 0, "doctors": [], "timestamp": ""}
-    pages[0].send(json.dumps({"type": "snapshot", "epoch": "another", "sequence": 1, "data": empty}))
+    wire.send(json.dumps({"type": "snapshot", "epoch": "another", "sequence": 1, "data": empty}))
     await shown.shows()
     await server.an_appointment(doctor, await server.a_patient(name="After"))
     await shown.shows("1 Before booked", "2 After booked")
@@ -650,15 +641,8 @@ async def test_what_would_be_refused_again_is_not_tried_again(shown: Shown) -> N
 
 @pytest.mark.parametrize("garbage", ["<html>502</html>", "null", "{}", b"\0\xff"])
 async def test_a_server_that_says_what_is_no_message_ends_it_by_name(shown: Shown, garbage: str | bytes) -> None:
-    pages: list[WebSocketRoute] = []
-
-    def forward(page: WebSocketRoute) -> None:
-        page.connect_to_server()
-        pages.append(page)
-
-    await shown.page.route_web_socket("**/ws/queue", forward)
-    await shown.watch()
-    pages[0].send(garbage)
+    wire = await shown.watch_through()
+    wire.send(garbage)
     await shown.becomes("closed")
     (error,) = await shown.told("errors")
     assert (error["code"], error["state"]) == ("not_understood", "closed")
